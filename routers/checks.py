@@ -1,0 +1,83 @@
+"""System checks: mistakes in settings and models that would break routing, found at start-up."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error
+from django.db import models
+
+from routers.conf import CATALOG, settings
+from routers.keys import MAX_SHARD_NUMBER
+from routers.placement import Placement, placement_of, sharded_models
+
+__all__ = ["check_models", "check_settings"]
+
+
+def check_settings(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
+    """E001 to E004: shards against DATABASES, their numbers, and the router."""
+    shards = settings().shards
+    problems: list[CheckMessage] = []
+    for alias in sorted(set(shards) - set(django_settings.DATABASES)):
+        problems.append(_error("E001", f"{alias} is in SHARDING['SHARDS'] but not in DATABASES."))
+    if CATALOG in shards:
+        problems.append(_error("E002", f"{CATALOG!r} is the catalog and cannot be a shard."))
+    numbers = list(shards.values())
+    if len(set(numbers)) < len(numbers) or any(not 0 <= n <= MAX_SHARD_NUMBER for n in numbers):
+        hint = f"Each shard has a number of its own, from 0 to {MAX_SHARD_NUMBER}: {dict(shards)}."
+        problems.append(_error("E003", hint))
+    if "routers.router.ShardRouter" not in django_settings.DATABASE_ROUTERS:
+        hint = "DATABASE_ROUTERS does not name 'routers.router.ShardRouter'."
+        problems.append(_error("E004", hint))
+    return problems
+
+
+def check_models(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
+    """E005 to E007: what a sharded model must have and must not refer to."""
+    problems: list[CheckMessage] = []
+    for model in sharded_models():
+        problems += _constraint_problems(model)
+        problems += _relation_problems(model)
+    return problems
+
+
+def _constraint_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint):
+            if tuple(constraint.fields) == ("account_id", "id"):
+                return
+    yield _error(
+        "E005",
+        f"{model._meta.label} has no unique index on (account_id, id).",
+        "Inherit the Meta: `class Meta(ShardedModel.Meta):`, and begin its own constraints with "
+        "`*ShardedModel.Meta.constraints`.",
+        model,
+    )
+
+
+def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
+    for field in model._meta.get_fields(include_parents=False):
+        target = field.related_model
+        if field.auto_created or not isinstance(target, type):
+            continue
+        if field.many_to_many and field.remote_field.through._meta.auto_created:  # type: ignore[union-attr]
+            yield _error(
+                "E006",
+                f"{model._meta.label}.{field.name} makes a table that has no account_id.",
+                "Write the table in between as a ShardedModel and name it with `through=`.",
+                model,
+            )
+        elif placement_of(target) is Placement.GLOBAL:
+            yield _error(
+                "E007",
+                f"{model._meta.label}.{field.name} refers to {target._meta.label}, which lives in "
+                f"the catalog: no join and no foreign key reaches it from a shard.",
+                "Keep the id in a BigIntegerField, or make the target a ReferenceModel.",
+                model,
+            )
+
+
+def _error(number: str, message: str, hint: str | None = None, obj: object = None) -> Error:
+    return Error(message, hint=hint, obj=obj, id=f"routers.{number}")
+
+

@@ -1,0 +1,47 @@
+"""What can go wrong in routing. Every message names what was seen and the cure."""
+
+__all__ = [
+    "AccountNotSet",
+    "CrossAccount",
+    "InvalidAccount",
+    "NoShardMap",
+    "RoutingError",
+    "UnknownPlacement",
+]
+
+
+class RoutingError(Exception):
+    """The base of all errors of this library."""
+
+
+class AccountNotSet(RoutingError):
+    """A query on a sharded model came without an account."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"{model} is sharded and no account is set. Run the query inside "
+            f"`with account_context(account_id):`, or, for every account of one shard, inside "
+            f'`with all_accounts("shard01"):`.'
+        )
+
+
+class CrossAccount(RoutingError):
+    """One account's work touched a row, a relation or a query of another account."""
+
+
+class InvalidAccount(RoutingError):
+    """An account id that is not a positive 64-bit integer."""
+
+    def __init__(self, seen: object) -> None:
+        super().__init__(f"An account id is an integer from 1 to 2**63 - 1, not {seen!r}.")
+
+
+class NoShardMap(RoutingError):
+    """The catalog holds no shard map yet."""
+
+    def __init__(self) -> None:
+        super().__init__("The catalog holds no shard map. Make one with `manage.py shards init`.")
+
+
+class UnknownPlacement(RoutingError):
+    """A migration operation whose database cannot be told from its model or hints."""

@@ -1,0 +1,75 @@
+"""The three kinds of model, and the stored shard map."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+
+from routers.keys import KeyField
+from routers.query import AccountManager, stamp
+from routers.shard_map import ShardMap
+
+__all__ = ["GlobalModel", "MapVersion", "ReferenceModel", "ShardedModel"]
+
+
+class GlobalModel(models.Model):
+    """In the catalog only. (Any other model that is not of these three kinds counts as global.)"""
+
+    class Meta:
+        abstract = True
+
+
+class ReferenceModel(models.Model):
+    """Small, read everywhere, written in the catalog; a copy on every shard."""
+
+    class Meta:
+        abstract = True
+
+
+class ShardedModel(models.Model):
+    """A row of one account, on that account's shard.
+
+    A model with a Meta of its own inherits this one's: `class Meta(ShardedModel.Meta):`. The unique
+    pair (account_id, id) is the table's replica identity, so that one account's rows can be
+    replicated by themselves.
+    """
+
+    id = KeyField(primary_key=True)
+    account_id = models.BigIntegerField(editable=False)
+
+    objects: ClassVar[AccountManager] = AccountManager()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+        default_manager_name = "objects"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["account_id", "id"], name="%(app_label)s_%(class)s_account_row"
+            )
+        ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        stamp(self)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        stamp(self)
+        return super().delete(*args, **kwargs)
+
+
+class MapVersion(GlobalModel):
+    """One version of the shard map. Rows are only ever added; the highest version is in force."""
+
+    version = models.PositiveIntegerField(primary_key=True)
+    slots = models.JSONField(help_text="[[first slot, shard], …], one pair a run")
+    pins = models.JSONField(default=dict, help_text="{account id: shard}")
+    reason = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"shard map {self.version}: {self.reason}"
+
+    def to_map(self) -> ShardMap:
+        """The immutable snapshot of this version."""
+        pins = {int(account): shard for account, shard in self.pins.items()}
+        return ShardMap.from_runs(self.slots, pins, self.version)

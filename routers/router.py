@@ -1,0 +1,106 @@
+"""Django's database router: the one place that turns a model and an account into an alias."""
+
+from typing import Any
+
+from django.apps import apps
+from django.db import models
+
+from routers.conf import CATALOG, settings
+from routers.context import Scope
+from routers.exceptions import CrossAccount, UnknownPlacement
+from routers.placement import Placement, placement_of, placement_of_name
+from routers.query import refuse_cross_account, required_scope
+from routers.shard_map import shard_of
+
+__all__ = ["ShardRouter"]
+
+
+class ShardRouter:
+    """Sharded models to the account's shard, global ones to the catalog, reference ones to both.
+
+    Reference models are read from the account's own shard, so that joins work, and written in the
+    catalog.
+    """
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        match placement_of(model):
+            case Placement.SHARDED:
+                return self._shard_for(model, hints)
+            case Placement.REFERENCE:
+                return self._nearest_copy(hints)
+            case _:
+                return CATALOG
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        if placement_of(model) is Placement.SHARDED:
+            return self._shard_for(model, hints)
+        return CATALOG
+
+    def allow_relation(self, one: models.Model, other: models.Model, **hints: Any) -> bool | None:
+        """Rows of one account, and reference rows beside anything. Raises CrossAccount."""
+        placements = {placement_of(type(one)), placement_of(type(other))}
+        if placements == {Placement.SHARDED, Placement.GLOBAL}:
+            return False
+        refuse_cross_account(one, other)
+        return True
+
+    def allow_migrate(
+        self, db: str, app_label: str, model_name: str | None = None, **hints: Any
+    ) -> bool | None:
+        """Whether an operation runs on that database. Raises UnknownPlacement where none can tell.
+
+        RunSQL and RunPython say it by `hints={"placement": "sharded"}`.
+        """
+        if db != CATALOG and db not in settings().shards:
+            return False
+        placement = self._migrated_placement(app_label, model_name, hints)
+        if placement is Placement.REFERENCE:
+            return True
+        return (db == CATALOG) == (placement is Placement.GLOBAL)
+
+    @staticmethod
+    def _shard_for(model: type[models.Model], hints: dict[str, Any]) -> str:
+        bound = hints.get("account_id")
+        scope = required_scope(model) if bound is None else _scope_beside(model, bound)
+        if scope.shard is not None:
+            return scope.shard
+        assert scope.account_id is not None
+        return shard_of(scope.account_id)
+
+    @staticmethod
+    def _nearest_copy(hints: dict[str, Any]) -> str:
+        from routers.context import current_scope
+
+        scope = current_scope()
+        if scope is None:
+            return CATALOG
+        return scope.shard or shard_of(scope.account_id or 0)
+
+    @staticmethod
+    def _migrated_placement(
+        app_label: str, model_name: str | None, hints: dict[str, Any]
+    ) -> Placement:
+        if "placement" in hints:
+            return Placement(hints["placement"])
+        if model_name is not None:
+            return placement_of_name(app_label, model_name)
+        placements = {placement_of(model) for model in apps.get_app_config(app_label).get_models()}
+        if placements <= {Placement.GLOBAL}:
+            return Placement.GLOBAL
+        raise UnknownPlacement(
+            f"A RunSQL or RunPython in the migrations of {app_label} does not say where it runs. "
+            f'Give it hints={{"placement": "sharded"}} (or "reference", "global").'
+        )
+
+
+def _scope_beside(model: type[models.Model], bound: int) -> Scope:
+    """The scope of a query that was begun for account `bound`, wherever it is evaluated."""
+    from routers.context import current_account
+
+    now = current_account()
+    if now is not None and now != bound:
+        raise CrossAccount(
+            f"A query on {model._meta.label} was begun for account {bound} and evaluated while "
+            f"account {now} is set. Begin it inside `with account_context({now}):`."
+        )
+    return Scope(account_id=bound)

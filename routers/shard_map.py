@@ -1,0 +1,129 @@
+"""Which shard an account lives on.
+
+An account's slot is `account_id % 4096`; each slot belongs to one shard; a pin sends one account
+elsewhere. The catalog holds the map (`routers.models.MapVersion`); each process holds an immutable
+snapshot, so a look-up is two dictionary or tuple accesses: no query, no lock.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from types import MappingProxyType
+
+from routers.exceptions import NoShardMap, RoutingError
+
+__all__ = ["SLOTS", "ShardMap", "current_map", "publish_map", "refresh_map", "shard_of", "use_map"]
+
+SLOTS = 4096
+
+
+@dataclass(frozen=True)
+class ShardMap:
+    """An immutable shard map: 4096 slots, pins, and the version under which it was stored."""
+
+    slots: tuple[str, ...]
+    pins: Mapping[int, str] = field(default_factory=dict)
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.slots) != SLOTS:
+            raise RoutingError(f"A shard map has {SLOTS} slots, not {len(self.slots)}.")
+        object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
+
+    def shard_of(self, account_id: int) -> str:
+        """The alias of the account's shard."""
+        return self.pins.get(account_id) or self.slots[account_id % SLOTS]
+
+    def slots_by_shard(self) -> Counter[str]:
+        """How many slots each shard has."""
+        return Counter(self.slots)
+
+    def runs(self) -> list[list[object]]:
+        """The slots as `[first slot, shard]` for each run of equal slots: how the map is stored."""
+        runs: list[list[object]] = []
+        first = 0
+        for shard, members in groupby(self.slots):
+            runs.append([first, shard])
+            first += sum(1 for _ in members)
+        return runs
+
+    @classmethod
+    def from_runs(
+        cls, runs: Sequence[Sequence[object]], pins: Mapping[int, str], version: int
+    ) -> "ShardMap":
+        """The opposite of `runs`."""
+        firsts = [int(str(first)) for first, _ in runs] + [SLOTS]
+        slots = [
+            str(shard)
+            for (_, shard), first, after in zip(runs, firsts, firsts[1:], strict=False)
+            for _ in range(first, after)
+        ]
+        return cls(tuple(slots), pins, version)
+
+    @classmethod
+    def even(cls, shards: Sequence[str]) -> "ShardMap":
+        """Slots dealt to the shards in turn, so that consecutive account ids spread evenly."""
+        if not shards:
+            raise RoutingError("A shard map needs at least one shard: SHARDING['SHARDS'] is empty.")
+        return cls(tuple(shards[slot % len(shards)] for slot in range(SLOTS)))
+
+
+class _Held:
+    """This process's snapshot. One attribute, replaced whole, so readers need no lock."""
+
+    snapshot: ShardMap | None = None
+
+
+def current_map() -> ShardMap:
+    """This process's snapshot; read from the catalog on first use.
+
+    Raises NoShardMap where the catalog holds none.
+    """
+    return _Held.snapshot or refresh_map()
+
+
+def shard_of(account_id: int) -> str:
+    """The alias of the account's shard, by this process's snapshot."""
+    return (_Held.snapshot or refresh_map()).shard_of(account_id)
+
+
+def refresh_map() -> ShardMap:
+    """Read the newest map from the catalog and hold it. Raises NoShardMap."""
+    from routers.models import MapVersion
+
+    newest = MapVersion.objects.order_by("-version").first()
+    if newest is None:
+        raise NoShardMap
+    return use_map(newest.to_map())
+
+
+def use_map(snapshot: ShardMap) -> ShardMap:
+    """Hold this snapshot in this process; nothing is stored. For tests and tools."""
+    _Held.snapshot = snapshot
+    return snapshot
+
+
+def publish_map(changed: ShardMap, *, reason: str) -> ShardMap:
+    """Store `changed` as the version after its own, and hold it.
+
+    Two writers that started from the same version cannot both win: the second one's version is
+    taken, and it gets a RoutingError.
+    """
+    from django.db import IntegrityError
+
+    from routers.models import MapVersion
+
+    try:
+        stored = MapVersion.objects.create(
+            version=changed.version + 1,
+            slots=changed.runs(),
+            pins={str(account): shard for account, shard in sorted(changed.pins.items())},
+            reason=reason,
+        )
+    except IntegrityError as error:
+        raise RoutingError(
+            f"Version {changed.version + 1} of the shard map exists already: somebody else changed "
+            f"the map. Read it again with refresh_map() and apply the change to that."
+        ) from error
+    return use_map(stored.to_map())

@@ -1,0 +1,105 @@
+"""The cluster as the site sees it: one JSON file, rendered by `infra` from the cluster description.
+
+FULCRUM_CONFIG names the file. Without it the site runs on SQLite files, with no server at all.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+__all__ = ["caches", "databases", "load", "shard_numbers"]
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CONNECTION_SECONDS = 300
+CONNECT_TIMEOUT_SECONDS = 3
+
+
+def load() -> dict[str, Any]:
+    """The cluster's description for this process. Raises ImproperlyConfigured for a bad file."""
+    name = os.environ.get("FULCRUM_CONFIG")
+    if not name:
+        return _without_servers()
+    try:
+        config: dict[str, Any] = json.loads(Path(name).read_text())
+    except (OSError, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"FULCRUM_CONFIG names {name}, which cannot be read: {error}. `make up` writes it."
+        ) from error
+    return config
+
+
+def databases(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Django's DATABASES."""
+    make = _sqlite if config["engine"] == "sqlite" else _postgresql
+    return {alias: make(given) for alias, given in config["databases"].items()}
+
+
+def shard_numbers(config: dict[str, Any]) -> dict[str, int]:
+    """The library's SHARDS: alias → permanent number."""
+    return {a: d["number"] for a, d in config["databases"].items() if "number" in d}
+
+
+def caches(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Django's CACHES: Redis by django-redis, or this process's memory without a server."""
+    if not config["cache"]:
+        return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    options = {
+        "CLIENT_CLASS": "django_redis.client.DefaultClient",
+        "SOCKET_CONNECT_TIMEOUT": 0.5,
+        "SOCKET_TIMEOUT": 0.5,
+        "IGNORE_EXCEPTIONS": True,  # Redis being away makes the site slower, never down
+    }
+    return {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": config["cache"],
+            "OPTIONS": options,
+        }
+    }
+
+
+def _postgresql(given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": given["host"],
+        "PORT": given["port"],
+        "NAME": given["name"],
+        "USER": given["user"],
+        "PASSWORD": given["password"],
+        "CONN_MAX_AGE": CONNECTION_SECONDS,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": True,  # they do not survive transaction pooling
+        "OPTIONS": {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+    }
+
+
+def _sqlite(given: dict[str, Any]) -> dict[str, Any]:
+    options = {
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
+        "timeout": 20,
+    }
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": given["name"], "OPTIONS": options}
+
+
+def _without_servers() -> dict[str, Any]:
+    directory = CHECKOUT / ".cluster" / "sqlite"
+    directory.mkdir(parents=True, exist_ok=True)
+    shards = {
+        f"shard{number:02}": {"name": str(directory / f"shard{number:02}.sqlite3"), "number": number}
+        for number in range(1, 5)
+    }
+    return {
+        "engine": "sqlite",
+        "secret_key": get_random_secret_key(),
+        "debug": False,
+        "allowed_hosts": ["127.0.0.1", "localhost"],
+        "public_url": "http://127.0.0.1:8000",
+        "databases": {"default": {"name": str(directory / "catalog.sqlite3")}, **shards},
+        "cache": None,
+        "broker": None,
+    }
