@@ -72,11 +72,11 @@ PROBLEM = Problem(
         case_output=("The largest sum that a period of one or more consecutive days has.",),
         constraints=(
             "1 ≤ N ≤ 50,000",
-            "each profit is between −1,000,000,000 and 1,000,000,000",
+            "each profit is between -1,000,000,000 and 1,000,000,000",
         ),
         example=EXAMPLE,
         explanation=(
-            "The days with 6 and 1 make 7. The days 5, −2 and 4 also make 7, and no period makes "
+            "The days with 6 and 1 make 7. The days 5, -2 and 4 also make 7, and no period makes "
             "more. If all days were losses, the answer would be the smallest loss, not 0."
         ),
     ),

@@ -52,7 +52,7 @@ def _deep(rng: Random, size: int) -> str:
 def _wrong_kind(rng: Random, size: int) -> str:
     """One closing bracket in the last third is of another kind."""
     text = _deep(rng, size)
-    place = next(i for i in range(draw.integer(rng, 2 * size // 3, size - 1), size))
+    place = draw.integer(rng, 2 * size // 3, size - 1)
     while text[place] in CLOSER:  # the last character closes, so this ends
         place += 1
     other = draw.pick(rng, [c for c in CLOSER.values() if c != text[place]])
@@ -67,14 +67,16 @@ def _too_early(rng: Random, size: int) -> str:
 
 
 def _unfinished(rng: Random, size: int) -> str:
-    """Nothing wrong, but brackets are still open at the end."""
-    return _deep(rng, size + draw.integer(rng, 1, size // 4) * 2)[:size].rstrip(")]}") + "([{"[:1]
+    """Nothing wrong, but a bracket on the way is never closed; of no more than `size` characters."""
+    start, rest = (2 * n for n in draw.integers(rng, 2, size // 6, size // 4 - 1))
+    return _flat(rng, start) + draw.pick(rng, "([{") + _deep(rng, rest)
 
 
 def _crossed(rng: Random, size: int) -> str:
     """As many of each kind as needed, closed in the wrong order."""
     start = draw.integer(rng, size // 6, size // 3) * 2
-    return _flat(rng, start) + draw.pick(rng, ["([)]", "{(})", "[{]}"]) + _flat(rng, size - start)
+    crossed = draw.pick(rng, ["([)]", "{(})", "[{]}"])
+    return _flat(rng, start) + crossed + _flat(rng, size - start - 4)
 
 
 PROBLEM = Problem(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from random import Random
 
 from tasks.library import draw
@@ -68,7 +69,7 @@ def _free(rng: Random, size: int) -> str:
 
 
 def _chain_pairs(jobs: list[int]) -> list[Pair]:
-    return list(zip(jobs, jobs[1:], strict=False))
+    return list(pairwise(jobs))
 
 
 def _chain(rng: Random, size: int) -> str:

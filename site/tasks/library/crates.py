@@ -11,7 +11,7 @@ from tasks.library.base import Problem, correctness, performance, write_statemen
 from tasks.library.checks import same_integer
 
 LARGEST = 1_000_000_000
-EXAMPLE = ("6\n4 6\n2 3\n5 4\n7 9\n5 8\n4 7", "3")
+EXAMPLE = ("6\n4 6\n2 3\n5 4\n7 8\n5 8\n4 7", "3")
 
 
 def solve(case_input: str) -> str:
@@ -101,8 +101,8 @@ PROBLEM = Problem(
         ),
         example=EXAMPLE,
         explanation=(
-            "The crate 2 × 3 goes into 4 × 6, and that into 5 × 8. It cannot be four: 5 × 8 would "
-            "go into 7 × 9, but 2 × 3, 4 × 6, 5 × 8, 7 × 9 …"
+            "For instance, the crate of 2 by 3 goes into that of 4 by 6, which goes into that of "
+            "5 by 8. The one of 7 by 8 cannot hold the nest: it is wider, but no higher."
         ),
     ),
     example_input=EXAMPLE[0],

@@ -57,10 +57,14 @@ def _adding_up_to(rng: Random, total: int, count: int) -> list[int]:
 
 
 def _plateau(rng: Random, size: int) -> str:
-    """Two halves of one weight with zeros between them: every zero is an equilibrium."""
-    half = draw.integers(rng, size // 3, 1, 1_000_000)
-    zeros = [0] * (size - 2 * len(half))
-    return draw.array([*half, *zeros, *draw.shuffled(rng, half)])
+    """Two sides of one weight with zeros between them: every zero is an equilibrium.
+
+    The right side is the left one with every two of its weights made one.
+    """
+    pairs = draw.integer(rng, size // 10, 3 * size // 10)
+    left = draw.integers(rng, 2 * pairs, 1, 1_000_000)
+    right = [a + b for a, b in zip(left[::2], left[1::2], strict=True)]
+    return draw.array([*left, *[0] * (size - 3 * pairs), *draw.shuffled(rng, right)])
 
 
 def _none(rng: Random, size: int) -> str:
@@ -76,9 +80,11 @@ def _at_the_end(rng: Random, size: int) -> str:
 
 
 def _extremes(rng: Random, size: int) -> str:
-    """The largest values: sums leave 32 bits."""
-    half = [LARGEST - n for n in draw.integers(rng, size // 2, 0, 9)]
-    return draw.array([*half, draw.integer(rng, -LARGEST, LARGEST), *draw.shuffled(rng, half)])
+    """The largest values: sums leave 32 bits. A prefix that cancels out moves the pivot."""
+    prefix = [LARGEST, -LARGEST] * draw.integer(rng, 0, size // 6)
+    half = [LARGEST - n for n in draw.integers(rng, (size - len(prefix) - 1) // 2, 0, 9)]
+    pivot = draw.integer(rng, -LARGEST, LARGEST)
+    return draw.array([*prefix, *half, pivot, *draw.shuffled(rng, half)])
 
 
 PROBLEM = Problem(
@@ -93,7 +99,7 @@ PROBLEM = Problem(
             "one weight, which then counts for neither side. Find a weight under which the sum "
             "of everything to its left equals the sum of everything to its right.",
             "A side without weights has the sum 0, so the first and the last weight may be right "
-            "as well. Weights are numbered from 0 to N − 1.",
+            "as well. Weights are numbered from 0 to N - 1.",
         ),
         case_input=(
             "A line with the integer N.",
@@ -105,11 +111,11 @@ PROBLEM = Problem(
         ),
         constraints=(
             "1 ≤ N ≤ 50,000",
-            "each weight is between −2,000,000,000 and 2,000,000,000",
+            "each weight is between -2,000,000,000 and 2,000,000,000",
         ),
         example=EXAMPLE,
         explanation=(
-            "Left of weight 3 there is 4 − 2 + 5 = 7, and right of it 3 + 4 + 0 = 7. "
+            "Left of weight 3 there is 4 - 2 + 5 = 7, and right of it 3 + 4 + 0 = 7. "
             "No other place is in equilibrium here."
         ),
     ),

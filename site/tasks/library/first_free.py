@@ -34,7 +34,9 @@ def _not_positive(rng: Random, size: int) -> str:
 
 
 def _full_house(rng: Random, size: int) -> str:
-    return draw.array(draw.shuffled(rng, range(1, size + 1)))
+    """Every number up to some N, which is `size` or a little less."""
+    count = size - draw.integer(rng, 0, size // 10)
+    return draw.array(draw.shuffled(rng, range(1, count + 1)))
 
 
 def _one_gap(rng: Random, size: int) -> str:
@@ -74,7 +76,7 @@ PROBLEM = Problem(
         case_output=("The smallest positive integer that is on no note.",),
         constraints=(
             "1 ≤ N ≤ 50,000",
-            "each note is between −1,000,000,000,000 and 1,000,000,000,000",
+            "each note is between -1,000,000,000,000 and 1,000,000,000,000",
         ),
         example=EXAMPLE,
         explanation="The lockers 1, 2 and 3 are taken, 4 is free. That 7 is taken does not matter.",

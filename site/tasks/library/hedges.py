@@ -105,7 +105,7 @@ PROBLEM = Problem(
     minutes=50,
     statement=write_statement(
         story=(
-            "A gardener is to lead a tour through a park of R × C squares, from the top left one "
+            "A gardener is to lead a tour through a park of R by C squares, from the top left one "
             "to the bottom right one, stepping up, down, left or right. Some squares are free, "
             "others are overgrown by a hedge. A tour may take any detour, but for every hedge in "
             "its way the gardener has to cut a passage. How few hedges will do?",
@@ -120,7 +120,11 @@ PROBLEM = Problem(
             "the top left and the bottom right square are free",
         ),
         example=EXAMPLE,
-        explanation="",
+        explanation=(
+            "One way leads down, cuts the hedge in the first column, goes right along the bottom "
+            "row and cuts the last hedge there. Another one cuts the second square of the top row "
+            "and the last square of the third row. Every tour needs at least two cuts."
+        ),
     ),
     example_input=EXAMPLE[0],
     example_output=EXAMPLE[1],

@@ -40,10 +40,10 @@ def _single(rng: Random, size: int) -> str:
 
 
 def _votes(rng: Random, size: int, votes: int, low: int, high: int) -> str:
-    """A value with so many votes, the others from the range, most of them in front."""
+    """A value with so many votes, the others from the range; some of those stand in front."""
     favourite = draw.integer(rng, low, high)
     others = [n + (n == favourite) for n in draw.integers(rng, size - votes, low, high)]
-    front = 2 * len(others) // 3
+    front = draw.integer(rng, len(others) // 2, len(others) - 1)
     return draw.array(others[:front] + draw.shuffled(rng, others[front:] + [favourite] * votes))
 
 
@@ -89,7 +89,7 @@ PROBLEM = Problem(
         ),
         constraints=(
             "1 ≤ N ≤ 50,000",
-            "each number is between −1,000,000,000 and 1,000,000,000",
+            "each number is between -1,000,000,000 and 1,000,000,000",
         ),
         example=EXAMPLE,
         explanation=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from random import Random
 
 from tasks.library import draw
@@ -84,14 +85,13 @@ def _relay(rng: Random, size: int) -> str:
     """Each guard comes in the very minute in which another one leaves: all are needed."""
     lengths = draw.integers(rng, size, 1, 1000)
     stops = [sum(lengths[: n + 1]) for n in range(size)]
-    spans = list(zip([0, *stops], stops, strict=False))
-    return _case(stops[-1], draw.shuffled(rng, spans))
+    return _case(stops[-1], draw.shuffled(rng, pairwise([0, *stops])))
 
 
 def _overlapping(rng: Random, size: int, end: int) -> list[Span]:
     """A third of the guards share the night with overlaps, the others help for a short while."""
     cuts = sorted({0, end, *draw.integers(rng, size // 3 - 1, 1, end - 1)})
-    pieces = list(zip(cuts, cuts[1:], strict=False))
+    pieces = list(pairwise(cuts))
     mean = end // len(pieces)
     late = draw.integers(rng, len(pieces), 0, mean)
     shared = [(a - extra // 2, b + extra) for (a, b), extra in zip(pieces, late, strict=True)]
@@ -148,7 +148,7 @@ PROBLEM = Problem(
         constraints=(
             "1 ≤ N ≤ 25,000",
             "1 ≤ L ≤ 1,000,000,000,000",
-            "−2,000,000,000,000 ≤ S < E ≤ 2,000,000,000,000",
+            "-2,000,000,000,000 ≤ S < E ≤ 2,000,000,000,000",
         ),
         example=EXAMPLE,
         explanation=(

@@ -90,9 +90,8 @@ PROBLEM = Problem(
         constraints=("the roll has 1 to 100,000 letters",),
         example=EXAMPLE,
         explanation=(
-            "The roll is “abaab” twice, so P = 5 works. No smaller one does: with P = 3, for "
-            "instance, the fifth letter, a b, would go well with the second, but the sixth, an "
-            "a, stands three places after an a, and the seventh, a b, after an a, which is wrong."
+            "The roll is “abaab” twice, so P = 5 works. No smaller one does: P = 3, for instance, "
+            "fails at the seventh letter, a “b” three places behind an “a”."
         ),
     ),
     example_input=EXAMPLE[0],
