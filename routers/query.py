@@ -51,18 +51,18 @@ def _loaded_relations(instance: models.Model) -> Iterable[models.Model]:
 
 def refuse_cross_account(one: models.Model, other: models.Model) -> None:
     """Raise CrossAccount where two sharded rows belong to different accounts."""
-    mine, theirs = (getattr(row, "account_id", None) for row in (one, other))
-    if _is_sharded(one) and _is_sharded(other) and None not in (mine, theirs) and mine != theirs:
+    mine, theirs = _account_of(one), _account_of(other)
+    if mine is not None and theirs is not None and mine != theirs:
         raise CrossAccount(
             f"{one._meta.label} of account {mine} cannot refer to {other._meta.label} "
             f"{other.pk} of account {theirs}. Relate rows of one account only."
         )
 
 
-def _is_sharded(row: models.Model) -> bool:
+def _account_of(row: models.Model) -> int | None:
     from routers.models import ShardedModel
 
-    return isinstance(row, ShardedModel)
+    return row.account_id if isinstance(row, ShardedModel) else None
 
 
 class AccountQuerySet(models.QuerySet[M]):

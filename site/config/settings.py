@@ -91,7 +91,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 # Celery; without a broker, tasks run in the process that asks for them
-CELERY_BROKER_URL = CLUSTER["broker"]
+CELERY_BROKER_URL = CLUSTER["broker"] or "memory://"
 CELERY_TASK_ALWAYS_EAGER = not CLUSTER["broker"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True  # a killed worker's task is delivered again
