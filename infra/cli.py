@@ -1,0 +1,208 @@
+"""The command line: `python -m infra --help`."""
+
+__all__ = ["main"]
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from infra import packages
+from infra.console import Console, tail
+from infra.credentials import Credentials, load
+from infra.description import Loaded
+from infra.description import load as load_description
+from infra.errors import ClusterError
+from infra.layout import CHECKOUT, Layout
+from infra.preflight import check_local, listeners
+from infra.programs import Binaries
+from infra.refresh import write
+from infra.render import render
+from infra.runner import Up, clean, down, locked
+from infra.schema import database_of
+from infra.status import collect, show
+from infra.user import become_ordinary
+
+HERE = Path(__file__).parent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 2 where the description is wrong."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        return int(options.handler(options, console) or 0)
+    except ClusterError as error:
+        console.out.file = sys.stderr
+        console.say(f"[red]{escape(str(error))}[/red]")
+        return error.exit_status
+    except KeyboardInterrupt:
+        console.say("\nInterrupted. Run the same command again; it goes on from here.")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra", description="A Fulcrum cluster on this machine."
+    )
+    parser.add_argument(
+        "--cluster",
+        type=Path,
+        default=HERE / "cluster.yml",
+        metavar="FILE",
+        help="the cluster's description (default: infra/cluster.yml)",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(os.environ.get("FULCRUM_ROOT") or CHECKOUT / ".cluster"),
+        metavar="DIR",
+        help="where data, logs and configuration are (default: $FULCRUM_ROOT, or .cluster)",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, handler: Callable[[argparse.Namespace, Console], int | None], text: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(handler=handler)
+        return command
+
+    add("validate", _validate, "check the description; say file, line and cure")
+    add("render", _render, "write every server's configuration").add_argument(
+        "--out", type=Path, metavar="DIR", help="write there (default: the root)"
+    )
+    up = add("up", _up, "start what does not run yet; data stays")
+    up.add_argument("--engine", choices=["postgresql", "sqlite"], default="postgresql")
+    up.add_argument("--only", choices=["servers"], help="leave the site out")
+    add("down", _down, "stop everything; data stays")
+    add("status", _status, "processes, ports, health, what the shards hold").add_argument(
+        "--json", action="store_true", help="for programs"
+    )
+    logs = add("logs", _logs, "the last lines of the logs")
+    logs.add_argument("name", nargs="?", help="one process (default: all)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines are added")
+    add("psql", _psql, "a session at PostgreSQL itself, as the owner").add_argument(
+        "name", help="default (or catalog), or a shard's name"
+    )
+    add("clean", _clean, "stop, and delete all data").add_argument(
+        "--yes", action="store_true", help="do not ask"
+    )
+    return parser
+
+
+def _load(options: argparse.Namespace) -> Loaded:
+    """The description, named as the caller would name it."""
+    path: Path = options.cluster.absolute()
+    here = Path.cwd()
+    return load_description(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _validate(options: argparse.Namespace, console: Console) -> None:
+    d = _load(options).description
+    console.say(f"{options.cluster} is right: {len(d.shards)} shards, {len(d.poolers)} pooler(s).")
+
+
+def _render(options: argparse.Namespace, console: Console) -> None:
+    d, layout = _load(options).description, Layout.at(options.root)
+    out = options.out or layout.root
+    become_ordinary(layout, create=not options.out)
+    existing = layout.secrets.exists()
+    credentials = load(layout.secrets) if existing else Credentials.generate()
+    files = render(d, credentials, layout, binaries=packages.find() or Binaries())
+    changed = write(out, files)
+    console.say(f"{len(files)} files in {out}, {len(changed)} changed.")
+    if not existing:
+        console.say("The passwords in them are made up: this cluster has none before `up`.")
+
+
+def _up(options: argparse.Namespace, console: Console) -> None:
+    loaded, layout = _load(options), Layout.at(options.root)
+    check_local(loaded.description)
+    layout.root.mkdir(parents=True, exist_ok=True)
+    if options.engine == "sqlite":
+        binaries = Binaries()
+    else:
+        binaries = packages.install_missing(console, layout)
+    known = listeners()
+    become_ordinary(layout, create=True)
+    up = Up(
+        loaded, layout, console, options.engine, binaries, only_servers=options.only == "servers"
+    )
+    with locked(layout, console):
+        up.run(known)
+    if options.only:
+        console.say(f"The servers run. Configuration for the site: {layout.site_config('app')}")
+        return
+    site = loaded.description.site
+    console.say(
+        f"\nFulcrum runs at [bold]{site.public_url}[/bold]\n"
+        f"  log in as {site.login} with the password {up.credentials.demo_password}\n"
+        "Next: `make status`, `make logs`, `make psql SHARD=shard01`, `make down`."
+    )
+
+
+def _existing(options: argparse.Namespace) -> Layout:
+    """The layout, as its ordinary user; nothing is made."""
+    layout = Layout.at(options.root)
+    become_ordinary(layout, create=False)
+    return layout
+
+
+def _down(options: argparse.Namespace, console: Console) -> None:
+    layout = _existing(options)
+    if not layout.root.exists():
+        console.say("Nothing runs.")
+        return
+    with locked(layout, console):
+        down(layout, console)
+
+
+def _status(options: argparse.Namespace, console: Console) -> int:
+    d = _load(options).description
+    return show(console, d, collect(d, _existing(options)), as_json=options.json)
+
+
+def _logs(options: argparse.Namespace, console: Console) -> None:
+    layout = _existing(options)
+    found = {path.stem: path for path in sorted(layout.logs.glob("*.log"))}
+    if options.name and options.name not in found:
+        known = ", ".join(found) or "none yet"
+        raise ClusterError(f"No log of '{options.name}'. Logs: {known}.")
+    chosen = [found[options.name]] if options.name else list(found.values())
+    if options.follow and chosen:
+        os.execvp("tail", ["tail", "-n", "20", "-F", *map(str, chosen)])  # noqa: S606, S607
+    for path in chosen:
+        console.say(f"[bold]{path}[/bold]")
+        print(tail(path, 200 if options.name else 10))
+
+
+def _psql(options: argparse.Namespace, console: Console) -> None:
+    d = _load(options).description
+    layout = _existing(options)
+    alias = "default" if options.name == "catalog" else options.name
+    if alias not in d.primaries:
+        names = ", ".join(d.primaries)
+        raise ClusterError(f"No database '{options.name}'. There are: {names}.")
+    found = packages.find()
+    if not found or not layout.secrets.exists():
+        raise ClusterError("No cluster here yet: `make up` first.")
+    psql = shutil.which(found.tool("psql")) or "psql"
+    node, credentials = d.primaries[alias], load(layout.secrets)
+    os.environ["PGPASSWORD"] = credentials.owner
+    argv = [psql, "-h", node.host, "-p", str(node.port), "-U", "fulcrum_owner"]
+    os.execvp(psql, [*argv, "-d", database_of(alias)])  # noqa: S606
+
+
+def _clean(options: argparse.Namespace, console: Console) -> None:
+    d = _load(options).description
+    layout = _existing(options)
+    if not layout.root.exists():
+        console.say(f"{layout.root} does not exist.")
+        return
+    with locked(layout, console):
+        clean(layout, console, d.cluster, yes=options.yes)

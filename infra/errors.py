@@ -1,0 +1,33 @@
+"""The one family of errors that the commands show to a person: no traceback, a cure in the text."""
+
+__all__ = ["ClusterError", "DescriptionError", "Problem"]
+
+from dataclasses import dataclass
+
+
+class ClusterError(Exception):
+    """Something about the cluster stops the command. The message names it and says the cure."""
+
+    exit_status = 1
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing to mend in a cluster description; `line` counts from 1."""
+
+    line: int
+    seen: str
+    cure: str
+
+
+class DescriptionError(ClusterError):
+    """A cluster description is refused. `problems` has everything that was found, by line."""
+
+    exit_status = 2
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self.file = file
+        self.problems = sorted(set(problems))
+        super().__init__(
+            "\n".join(f"{file}:{p.line}: {p.seen}; {p.cure}" for p in self.problems),
+        )

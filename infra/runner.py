@@ -1,0 +1,268 @@
+"""`up`, `down` and `clean` of a cluster on this machine. Each may be killed and run again."""
+
+__all__ = ["Up", "clean", "down", "locked"]
+
+import contextlib
+import fcntl
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from infra.console import Console, run_logged
+from infra.credentials import Credentials, load_or_create
+from infra.description import Loaded
+from infra.errors import ClusterError
+from infra.layout import CHECKOUT, Layout
+from infra.preflight import Listeners, check_disk, check_ports
+from infra.programs import Binaries, Program, command, programs, site_environment
+from infra.refresh import refresh, write
+from infra.render import render
+from infra.schema import Step
+from infra.servers import clear_stale_pid, define_roles, initdb, wait_until_healthy
+from infra.supervise import Supervisor, basic_environment, stop_strays, strays
+
+
+@contextlib.contextmanager
+def locked(layout: Layout, console: Console) -> Iterator[None]:
+    """One `up`, `down` or `clean` of a cluster at a time; the second waits for the first."""
+    with (layout.root / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.say("Another `make up` or `make down` is at work on this cluster; waiting …")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Up:
+    """Brings a cluster up: what runs stays, what is missing is made and started."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        layout: Layout,
+        console: Console,
+        engine: str,
+        binaries: Binaries,
+        *,
+        only_servers: bool,
+    ) -> None:
+        self.loaded = loaded
+        self.d = loaded.description
+        self.layout = layout
+        self.console = console
+        self.engine = engine
+        self.binaries = binaries
+        self.only_servers = only_servers
+        self.supervisor = Supervisor(layout)
+        every = programs(self.d, layout, engine, binaries)
+        self.servers = [p for p in every if p.kind != "site"]
+        self.site = [] if only_servers else [p for p in every if p.kind == "site"]
+        self.credentials: Credentials
+
+    def run(self, known: Listeners) -> None:
+        """All of it. `known` is who listened where before root's rights were dropped."""
+        self._refuse_other_engine()
+        self._take_over()
+        self._check(known)
+        self._make_files()
+        self._start(self.servers, "start")
+        self._define_roles()
+        if not self.only_servers:
+            self._prepare()
+        self._start(self.site, "start the site:")
+
+    def _refuse_other_engine(self) -> None:
+        running = {p.name for p in self.supervisor.processes().values() if p.wanted}
+        other = "sqlite" if "default" not in running else "postgresql"
+        if running and other != self.engine and (self.engine == "sqlite" or "web" in running):
+            if other == "sqlite" and "web" not in running:
+                return
+            raise ClusterError(
+                f"{self.layout.root} runs with ENGINE={other}: `make down` first. "
+                "The data of both can stay."
+            )
+
+    def _take_over(self) -> None:
+        """Nothing of a killed supervisord may live beside the new one."""
+        if not strays(self.layout):
+            return
+        with self.console.step("stop processes whose supervisor was killed") as step:
+            step.result = str(stop_strays(self.layout))
+
+    def _missing(self) -> list[Program]:
+        known = self.supervisor.processes()
+        everything = self.servers + self.site
+        return [p for p in everything if p.name not in known or not known[p.name].wanted]
+
+    def _check(self, known: Listeners) -> None:
+        missing = self._missing()
+        if missing:
+            check_disk(self.layout)
+            check_ports(self.loaded, {program.name for program in missing}, known)
+
+    def _make_files(self) -> None:
+        """Secrets, directories, data directories, configuration, supervisord."""
+        layout = self.layout
+        self._require_secrets()
+        self.credentials = load_or_create(layout.secrets)
+        for path in (layout.conf, layout.logs, layout.run, layout.done):
+            path.mkdir(exist_ok=True)
+        for path in (layout.root / "beat", layout.sqlite, *map(layout.redis, ("cache", "broker"))):
+            path.mkdir(parents=True, exist_ok=True)
+        if self.engine == "postgresql":
+            self._initdb()
+        files = render(self.d, self.credentials, layout, self.engine, self.binaries)
+        changed = write(layout.root, files)
+        running = self.supervisor.running()
+        if changed and running:
+            self.console.say(f"[dim]configuration changed: {', '.join(changed)}[/dim]")
+        self.supervisor.ensure()
+
+    def _require_secrets(self) -> None:
+        data = list(self.layout.root.glob("postgres/[!.]*"))
+        if data and not self.layout.secrets.exists():
+            raise ClusterError(
+                f"{self.layout.secrets} is gone, and {data[0]} cannot be opened without it. "
+                "Restore it, or `make clean` to start with no data."
+            )
+
+    def _initdb(self) -> None:
+        missing = [alias for alias in self.d.primaries if not self.layout.data(alias).exists()]
+        if not missing:
+            return
+        sync = self.d.postgres.fsync
+        with self.console.step(f"make {len(missing)} PostgreSQL data directories"):
+            _together(
+                lambda alias: initdb(
+                    self.layout, self.binaries, self.credentials, alias, sync=sync
+                ),
+                missing,
+            )
+
+    def _start(self, group: list[Program], title: str) -> None:
+        """Start what does not run, refresh what does, and wait until each really answers."""
+        missing = [program for program in self._missing() if program in group]
+        names = ", ".join(program.name for program in missing)
+        if missing:
+            with self.console.step(f"{title} {names}"):
+                for program in missing:
+                    self._start_one(program)
+                self._wait(group)
+        for program in group:
+            if program not in missing:
+                self._refresh_one(program)
+        self._wait(group)
+
+    def _start_one(self, program: Program) -> None:
+        if program.kind == "postgres":
+            clear_stale_pid(self.layout, program.name)
+        self.supervisor.start(program.name)
+        (self.layout.run / f"{program.name}.loaded").touch()
+
+    def _refresh_one(self, program: Program) -> None:
+        done = refresh(program, self.d, self.layout, self.credentials, self.supervisor)
+        if done:
+            self.console.say(f"✓ {done} {program.name}: its configuration changed")
+
+    def _wait(self, group: list[Program]) -> None:
+        _together(
+            lambda program: wait_until_healthy(program, self.d, self.credentials, self.supervisor),
+            group,
+        )
+
+    def _define_roles(self) -> None:
+        if self.engine == "postgresql":
+            _together(
+                lambda alias: define_roles(
+                    self.d, self.layout, self.binaries, self.credentials, alias
+                ),
+                list(self.d.primaries),
+            )
+
+    def _prepare(self) -> None:
+        for number, step in enumerate(self.d.site.prepare, 1):
+            stamp = self._stamp(step)
+            if step.once and stamp.exists():
+                continue
+            slug = re.sub(r"[^a-z0-9]+", "-", step.title.lower()).strip("-")[:40]
+            log = self.layout.logs / f"prepare-{number}-{slug}.log"
+            with self.console.step(step.title) as progress:
+                run_logged(
+                    progress,
+                    command(self.d, self.layout, step.run),
+                    log,
+                    env=self._step_environment(step),
+                    cwd=CHECKOUT / self.d.site.directory,
+                )
+            if step.once:
+                stamp.touch()
+
+    def _step_environment(self, step: Step) -> dict[str, str]:
+        role = "app" if self.engine == "sqlite" else step.as_
+        return (
+            basic_environment(self.layout)
+            | site_environment(self.d, self.layout, role)
+            | {"FULCRUM_DEMO_PASSWORD": self.credentials.demo_password}
+        )
+
+    def _stamp(self, step: Step) -> Path:
+        digest = hashlib.sha256(f"{self.engine}\n{step.run}".encode()).hexdigest()[:16]
+        return self.layout.done / digest
+
+
+def _together(work: Callable[[Any], None], items: Sequence[Any]) -> None:
+    """Do `work` for all items at once; raise what went wrong, for each that did."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        futures = [pool.submit(work, item) for item in items]
+    errors = [error for future in futures if (error := future.exception())]
+    for error in errors:
+        if not isinstance(error, ClusterError):
+            raise error
+    if errors:
+        raise ClusterError("\n".join(map(str, errors)))
+
+
+def down(layout: Layout, console: Console) -> None:
+    """Stop the site, then the pooler and Redis, then PostgreSQL, then supervisord."""
+    supervisor = Supervisor(layout)
+    known = supervisor.processes()
+    if not known and not strays(layout):
+        console.say("Nothing runs.")
+        return
+    if known:
+        for title, names in _stop_order(layout, list(known)):
+            running = [name for name in names if known[name].wanted]
+            if running:
+                with console.step(f"stop {title}: {', '.join(running)}"):
+                    supervisor.stop(running)
+        supervisor.shutdown()
+    stop_strays(layout)
+
+
+def _stop_order(layout: Layout, names: list[str]) -> list[tuple[str, list[str]]]:
+    """Whoever uses a server stops before it. Told by what is there, not by today's description."""
+    site = [name for name in names if name in ("web", "worker", "beat")]
+    postgres = [name for name in names if layout.data(name).exists()]
+    others = [name for name in names if name not in site + postgres]
+    return [("the site", site), ("pooler and Redis", others), ("PostgreSQL", postgres)]
+
+
+def clean(layout: Layout, console: Console, name: str, *, yes: bool) -> None:
+    """Stop, and delete what the runner made under the root. Raises unless the name is typed."""
+    if not yes:
+        console.say(f"This deletes all data of the cluster [bold]{name}[/bold] in {layout.root}.")
+        typed = console.out.input(f"Type {name} to go on: ") if console.out.is_interactive else ""
+        if typed.strip() != name:
+            raise ClusterError("Nothing was deleted. (Without a terminal: `clean --yes`.)")
+    down(layout, console)
+    with console.step(f"delete {layout.root}"):
+        for path in layout.entries:
+            if path.is_symlink() or path.is_file() or path.is_socket():
+                path.unlink()
+            elif path.is_dir():
+                shutil.rmtree(path)

@@ -1,0 +1,165 @@
+"""The shape of a cluster description. infra/cluster.yml explains each key where it is used."""
+
+__all__ = [
+    "App",
+    "Cache",
+    "Catalog",
+    "Description",
+    "Node",
+    "Pooler",
+    "Postgres",
+    "Shard",
+    "Site",
+    "Step",
+    "Worker",
+    "database_of",
+]
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+PostgresSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*(kB|MB|GB)$")]
+RedisSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*(kb|mb|gb)$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Part(BaseModel):
+    """Unknown keys are refused, and so is a value of another type: "5432" is not a port."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Node(Part):
+    """One PostgreSQL server."""
+
+    role: Literal["primary", "replica"]
+    host: Host
+    port: Port
+
+
+class Postgres(Part):
+    """Settings that all PostgreSQL servers of the cluster share."""
+
+    max_connections: Positive
+    superuser_reserved_connections: Natural
+    direct_connections: Natural
+    max_wal_senders: Positive
+    max_replication_slots: Positive
+    shared_buffers: PostgresSize
+    fsync: bool
+
+
+class Catalog(Part):
+    """The database behind Django's alias `default`."""
+
+    nodes: Annotated[list[Node], Field(min_length=1)]
+
+
+class Shard(Part):
+    """One shard: a database and a Django alias of the same name."""
+
+    name: Identifier
+    number: Annotated[int, Field(ge=0, le=511)]
+    nodes: Annotated[list[Node], Field(min_length=1)]
+
+
+class Pooler(Part):
+    """One PgBouncer. Pool sizes count connections to each database; timeouts are in seconds."""
+
+    name: Identifier
+    host: Host
+    port: Port
+    pool_size: Positive
+    reserve_pool: Natural
+    max_db_connections: Natural
+    max_client_conn: Positive
+    query_wait_timeout: Positive
+
+
+class Cache(Part):
+    """One Redis."""
+
+    purpose: Literal["cache", "broker"]
+    host: Host
+    port: Port
+    maxmemory: RedisSize
+
+
+class App(Part):
+    """One host that runs the web application: `workers` processes of `threads` threads."""
+
+    host: Host
+    port: Port
+    workers: Positive
+    threads: Positive
+
+
+class Worker(Part):
+    """One host that runs background tasks, `concurrency` at a time."""
+
+    host: Host
+    concurrency: Positive
+
+
+class Step(Part):
+    """A command to be run before the site starts."""
+
+    title: Text
+    run: Text
+    as_: Annotated[Literal["owner", "app"], Field(alias="as")]
+    once: bool = False
+
+
+class Site(Part):
+    """Where the site is, and how it is prepared, run and asked. Only these lines know it."""
+
+    directory: Text
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")]
+    allowed_hosts: Annotated[list[Host], Field(min_length=1)]
+    login: Text
+    status: Text
+    prepare: list[Step]
+    programs: dict[Literal["web", "worker", "beat"], Text]
+
+
+class Description(Part):
+    """A whole cluster. `infra.description.load` makes one from a file and checks the sums."""
+
+    cluster: Identifier
+    postgres: Postgres
+    catalog: Catalog
+    shards: Annotated[list[Shard], Field(min_length=1)]
+    poolers: Annotated[list[Pooler], Field(min_length=1)]
+    caches: list[Cache]
+    apps: Annotated[list[App], Field(min_length=1)]
+    workers: Annotated[list[Worker], Field(min_length=1)]
+    site: Site
+
+    @property
+    def nodes(self) -> dict[str, list[Node]]:
+        """Alias → its PostgreSQL nodes, the catalog first, then the shards by name."""
+        shards = {s.name: s.nodes for s in sorted(self.shards, key=lambda s: s.name)}
+        return {"default": self.catalog.nodes, **shards}
+
+    @property
+    def primaries(self) -> dict[str, Node]:
+        """Alias → its one primary."""
+        return {
+            alias: next(n for n in nodes if n.role == "primary")
+            for alias, nodes in self.nodes.items()
+        }
+
+    def cache_for(self, purpose: str) -> Cache:
+        """The Redis with that purpose."""
+        return next(c for c in self.caches if c.purpose == purpose)
+
+
+def database_of(alias: str) -> str:
+    """The PostgreSQL database behind a Django alias."""
+    return "catalog" if alias == "default" else alias
