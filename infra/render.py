@@ -139,13 +139,13 @@ def _pooler_files(
         socket_directory="",
         version=list(binaries.pgbouncer_version),
     )
-    verifiers = {
-        "fulcrum_app": credentials.verifier("pooler_app"),
-        "fulcrum_monitor": credentials.verifier("pooler_monitor"),
+    passwords = {
+        "fulcrum_app": credentials.pooler_app,
+        "fulcrum_monitor": credentials.pooler_monitor,
     }
     return {
         f"conf/{pooler.name}/pgbouncer.ini": File(settings, 0o600),
-        users: File(template("userlist.txt", verifiers=verifiers), 0o600),
+        users: File(template("userlist.txt", passwords=passwords), 0o600),
     }
 
 

@@ -22,7 +22,7 @@ from infra.programs import Binaries, Program, command, programs, site_environmen
 from infra.refresh import refresh, write
 from infra.render import render
 from infra.schema import Step
-from infra.servers import clear_stale_pid, define_roles, initdb, wait_until_healthy
+from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool, wait_until_healthy
 from infra.supervise import Supervisor, basic_environment, stop_strays, strays
 
 
@@ -177,12 +177,11 @@ class Up:
 
     def _define_roles(self) -> None:
         if self.engine == "postgresql":
-            _together(
-                lambda alias: define_roles(
-                    self.d, self.layout, self.binaries, self.credentials, alias
-                ),
-                list(self.d.primaries),
-            )
+            _together(self._define_roles_of, list(self.d.primaries))
+
+    def _define_roles_of(self, alias: str) -> None:
+        define_roles(self.d, self.layout, self.binaries, self.credentials, alias)
+        wait_for_pool(self.d, self.credentials, alias)
 
     def _prepare(self) -> None:
         for number, step in enumerate(self.d.site.prepare, 1):

@@ -1,6 +1,6 @@
 """PostgreSQL, PgBouncer and Redis by their own protocols: make, ask, log in, define roles."""
 
-__all__ = ["define_roles", "health", "initdb", "wait_until_healthy"]
+__all__ = ["define_roles", "health", "initdb", "wait_for_pool", "wait_until_healthy"]
 
 import contextlib
 import os
@@ -114,6 +114,20 @@ def pooler_login(d: Description, dbname: str, user: str, password: str) -> Any:
     )
     connection.autocommit = True
     return connection
+
+
+def wait_for_pool(d: Description, credentials: Credentials, alias: str) -> None:
+    """Log in as the application does, through the pooler, until it works. Raises ClusterError."""
+    deadline = time.monotonic() + DYING_SECONDS
+    while True:
+        try:
+            pooler_login(d, database_of(alias), "fulcrum_app", credentials.pooler_app).close()
+            return
+        except psycopg2.Error as error:
+            if time.monotonic() > deadline:
+                message = f"{alias} cannot be reached through the pooler: {error}"
+                raise ClusterError(message) from None
+            time.sleep(0.1)
 
 
 def health(program: Program, d: Description, credentials: Credentials) -> str:
