@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         console.say("\nInterrupted. Run the same command again; it goes on from here.")
-        return 130
+        sys.stdout.flush()
+        os._exit(130)  # threads that wait for servers have nothing to finish
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ __all__ = ["Console", "run_logged", "tail"]
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ class Console:
     """Prints steps with the seconds that each took."""
 
     def __init__(self) -> None:
-        self.out = rich.console.Console(highlight=False, soft_wrap=True)
+        width = None if sys.stdout.isatty() else 160
+        self.out = rich.console.Console(highlight=False, soft_wrap=True, width=width)
 
     def say(self, text: str = "") -> None:
         """A line, with rich's markup."""

@@ -8,7 +8,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,11 @@ class Up:
         self._start(self.site, "start the site:")
 
     def _refuse_other_engine(self) -> None:
-        running = {p.name for p in self.supervisor.processes().values() if p.wanted}
-        other = "sqlite" if "default" not in running else "postgresql"
-        if running and other != self.engine and (self.engine == "sqlite" or "web" in running):
-            if other == "sqlite" and "web" not in running:
-                return
+        processes = self.supervisor.processes()
+        running = "postgresql" if "default" in processes else "sqlite"
+        if running != self.engine and any(process.wanted for process in processes.values()):
             raise ClusterError(
-                f"{self.layout.root} runs with ENGINE={other}: `make down` first. "
+                f"{self.layout.root} runs with ENGINE={running}: `make down` first. "
                 "The data of both can stay."
             )
 
@@ -216,8 +214,12 @@ class Up:
 
 def _together(work: Callable[[Any], None], items: Sequence[Any]) -> None:
     """Do `work` for all items at once; raise what went wrong, for each that did."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
+    pool = ThreadPoolExecutor(max_workers=8)
+    try:
         futures = [pool.submit(work, item) for item in items]
+        wait(futures)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for a deadline
     errors = [error for future in futures if (error := future.exception())]
     for error in errors:
         if not isinstance(error, ClusterError):

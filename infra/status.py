@@ -45,7 +45,7 @@ def collect(d: Description, layout: Layout) -> list[Row]:
         return [_row(program, None, "never started", {}) for program in wanted]
     credentials = load(layout.secrets)
     orphaned = not processes and strays(layout)
-    note = "no supervisor: `make up`" if orphaned else "not running"
+    note = "orphaned: `make up`" if orphaned else "not running"
     with ThreadPoolExecutor(max_workers=len(wanted) + 1) as pool:
         shards = pool.submit(_shards, d, layout, engine, processes)
         answers = list(
