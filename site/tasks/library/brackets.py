@@ -67,7 +67,7 @@ def _too_early(rng: Random, size: int) -> str:
 
 
 def _unfinished(rng: Random, size: int) -> str:
-    """Nothing wrong, but a bracket on the way is never closed; of no more than `size` characters."""
+    """Nothing wrong, but one bracket is never closed; at most `size` characters."""
     start, rest = (2 * n for n in draw.integers(rng, 2, size // 6, size // 4 - 1))
     return _flat(rng, start) + draw.pick(rng, "([{") + _deep(rng, rest)
 

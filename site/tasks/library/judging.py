@@ -15,12 +15,12 @@ Output: one line a case, in the order of the cases. How it is read:
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from tasks.library.base import Block, Case, Group, Problem, SubmissionTooLarge
+from tasks.library.base import Block, Group, Problem, SubmissionTooLarge
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 """The largest output accepted, in bytes of UTF-8."""
@@ -75,7 +75,7 @@ class Verdict:
 
 def input_file(problem: Problem, seed: str) -> str:
     """The input of a session: the same text for the same seed, always."""
-    return _as_file([text for _, text in _cases(problem, seed)])
+    return _as_file(_inputs(problem, seed))
 
 
 def example_file(problem: Problem) -> str:
@@ -85,7 +85,7 @@ def example_file(problem: Problem) -> str:
 
 def solution_file(problem: Problem, seed: str) -> str:
     """A right output for a session, by the reference solution."""
-    return "".join(f"{problem.solve(text)}\n" for _, text in _cases(problem, seed))
+    return "".join(f"{problem.solve(text)}\n" for text in _inputs(problem, seed))
 
 
 def judge(problem: Problem, seed: str, output: str) -> Verdict:
@@ -94,12 +94,9 @@ def judge(problem: Problem, seed: str, output: str) -> Verdict:
     Raises SubmissionTooLarge above MAX_OUTPUT_BYTES.
     """
     lines = answer_lines(output)
-    total = len(problem.recipes)
+    total = len(problem.cases)
     answers = [*lines[:total], *[None] * (total - len(lines))]
-    results = tuple(
-        _case_result(problem, case, text, answer)
-        for (case, text), answer in zip(_cases(problem, seed), answers, strict=True)
-    )
+    results = tuple(_judge_case(problem, seed, k, answer) for k, answer in enumerate(answers, 1))
     right = [result.passed for result in results if result.group == "correctness"]
     fast = [result.passed for result in results if result.group == "performance"]
     return Verdict(
@@ -159,11 +156,14 @@ def decode_output(data: bytes) -> str:
     return text.replace("\0", "\ufffd")
 
 
-def _cases(problem: Problem, seed: str) -> Iterator[tuple[Case, str]]:
-    """Each case with its input; a case's data depends on the seed, the slug and its own K alone."""
-    for k, case in enumerate(problem.cases, start=1):
-        rng = Random(f"{seed}:{problem.slug}:{k}")  # noqa: S311 - data to be the same again, no secret
-        yield case, problem.generate(rng, case)
+def _input(problem: Problem, seed: str, k: int) -> str:
+    """The input of case K, from 1: it depends on the seed, the slug and K alone."""
+    rng = Random(f"{seed}:{problem.slug}:{k}")  # noqa: S311 - data to be the same again, no secret
+    return problem.generate(rng, problem.cases[k - 1])
+
+
+def _inputs(problem: Problem, seed: str) -> list[str]:
+    return [_input(problem, seed, k) for k in range(1, len(problem.cases) + 1)]
 
 
 def _as_file(texts: Sequence[str]) -> str:
@@ -171,9 +171,11 @@ def _as_file(texts: Sequence[str]) -> str:
     return f"{len(texts)}\n{''.join(numbered)}"
 
 
-def _case_result(problem: Problem, case: Case, text: str, answer: str | None) -> CaseResult:
+def _judge_case(problem: Problem, seed: str, k: int, answer: str | None) -> CaseResult:
+    case = problem.cases[k - 1]
     if answer is None:
         return CaseResult(case.name, case.group, False, "No line for this case.")
+    text = _input(problem, seed, k)
     passed = problem.check(text, answer, problem.solve(text))
     message = "Right." if passed else f"Wrong answer: {_preview(answer)}"
     return CaseResult(case.name, case.group, passed, message)

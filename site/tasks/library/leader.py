@@ -6,29 +6,33 @@ from random import Random
 
 from tasks.library import draw
 from tasks.library.base import Problem, correctness, performance, write_statement
-from tasks.library.checks import parse_integer
+from tasks.library.checks import parse_integers
 
 LARGEST = 1_000_000_000
-EXAMPLE = ("7\n6 2 6 6 -1 6 2", "3")
+EXAMPLE = ("7\n6 2 6 6 -1 6 2", "6 3")
 
 
 def solve(case_input: str) -> str:
-    """The first index of the leader, or -1, by pairing off different values."""
+    """The leader and its first index, or -1, by pairing off different values."""
     values = draw.read_array(case_input)
     candidate, lead = 0, 0
     for value in values:
         if lead == 0:
             candidate = value
         lead += 1 if value == candidate else -1
-    return str(values.index(candidate)) if 2 * values.count(candidate) > len(values) else "-1"
+    if 2 * values.count(candidate) <= len(values):
+        return "-1"
+    return f"{candidate} {values.index(candidate)}"
 
 
 def check(case_input: str, submitted: str, expected: str) -> bool:
-    """Any index that holds the leader; -1 where there is none."""
-    index, values = parse_integer(submitted), draw.read_array(case_input)
-    if index is None or expected == "-1":
-        return index == -1
-    return 0 <= index < len(values) and values[index] == values[int(expected)]
+    """The leader and any index that holds it; -1 alone where there is none."""
+    answer, values = parse_integers(submitted, at_most=2), draw.read_array(case_input)
+    if answer is None or len(answer) != 2 or expected == "-1":
+        return answer == [-1] and expected == "-1"
+    winner, index = answer
+    in_range = 0 <= index < len(values)
+    return in_range and values[index] == winner and str(winner) == expected.split()[0]
 
 
 def _random(rng: Random, size: int) -> str:
@@ -61,7 +65,8 @@ def _negative(rng: Random, size: int) -> str:
 
 
 def _two_rivals(rng: Random, size: int) -> str:
-    return _votes(rng, size, size // 2 + 1, LARGEST - 1, LARGEST - 1)
+    rival = draw.integer(rng, LARGEST // 2, LARGEST - 1)
+    return _votes(rng, size, size // 2 + 1, rival, rival)
 
 
 def _scattered(rng: Random, size: int) -> str:
@@ -84,8 +89,8 @@ PROBLEM = Problem(
             "A line with N integers: the numbers on the balls, in order.",
         ),
         case_output=(
-            "The position of any ball that carries the winning number, counted from 0, or -1 if "
-            "no number wins.",
+            "Two integers, separated by a space: the winning number, and the position of any ball "
+            "that carries it, counted from 0. If no number wins, only -1.",
         ),
         constraints=(
             "1 ≤ N ≤ 50,000",
@@ -93,8 +98,8 @@ PROBLEM = Problem(
         ),
         example=EXAMPLE,
         explanation=(
-            "The number 6 is on four of the seven balls, at positions 0, 2, 3 and 5; each of "
-            "these positions is a right answer."
+            "The number 6 is on four of the seven balls, at positions 0, 2, 3 and 5; so 6 0, 6 2 "
+            "and 6 5 are right answers as well."
         ),
     ),
     example_input=EXAMPLE[0],
