@@ -79,5 +79,3 @@ def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
 
 def _error(number: str, message: str, hint: str | None = None, obj: object = None) -> Error:
     return Error(message, hint=hint, obj=obj, id=f"routers.{number}")
-
-

@@ -1,10 +1,10 @@
 """The library's settings: one dictionary, `SHARDING`, read once and typed.
 
-    SHARDING = {
-        "SHARDS": {"shard01": 1, "shard02": 2},      # Django alias: permanent number, 0 to 511
-        "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
-        "RETIRED_MODELS": {"shop.oldmodel": "sharded"},
-    }
+SHARDING = {
+    "SHARDS": {"shard01": 1, "shard02": 2},      # Django alias: permanent number, 0 to 511
+    "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
+    "RETIRED_MODELS": {"shop.oldmodel": "sharded"},
+}
 """
 
 from collections.abc import Callable, Mapping

@@ -72,7 +72,7 @@ class KeyField(models.BigAutoField):
 
     def get_default(self) -> None:
         """None until the row is saved, as for any automatic key."""
-        return None
+        return
 
 
 POSTGRESQL_FUNCTIONS = """

@@ -21,7 +21,9 @@ def account_atomic(*, savepoint: bool = True, durable: bool = False) -> Any:
 
     Raises RoutingError outside `account_context`.
     """
-    return transaction.atomic(using=_alias("account_atomic()"), savepoint=savepoint, durable=durable)
+    return transaction.atomic(
+        using=_alias("account_atomic()"), savepoint=savepoint, durable=durable
+    )
 
 
 def account_on_commit(action: Callable[[], object]) -> None:

@@ -4,24 +4,22 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='MapVersion',
+            name="MapVersion",
             fields=[
-                ('version', models.PositiveIntegerField(primary_key=True, serialize=False)),
-                ('slots', models.JSONField(help_text='[[first slot, shard], …], one pair a run')),
-                ('pins', models.JSONField(default=dict, help_text='{account id: shard}')),
-                ('reason', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("version", models.PositiveIntegerField(primary_key=True, serialize=False)),
+                ("slots", models.JSONField(help_text="[[first slot, shard], …], one pair a run")),
+                ("pins", models.JSONField(default=dict, help_text="{account id: shard}")),
+                ("reason", models.CharField(max_length=200)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
     ]

@@ -15,7 +15,7 @@ def account_create(
     name: str,
     owner: User,
     plan: str = Account.Plan.TRIAL,
-    credits: int = 50,  # noqa: A002 - the field's own name
+    credits: int = 50,
 ) -> Account:
     """A new account with its first owner."""
     account = Account.objects.create(slug=slug, name=name, plan=plan, credits=credits)

@@ -1,3 +1,2 @@
-from django.urls import path
-app_name="assessments"
+app_name = "assessments"
 urlpatterns: list = []

@@ -90,7 +90,10 @@ def _without_servers() -> dict[str, Any]:
     directory = CHECKOUT / ".cluster" / "sqlite"
     directory.mkdir(parents=True, exist_ok=True)
     shards = {
-        f"shard{number:02}": {"name": str(directory / f"shard{number:02}.sqlite3"), "number": number}
+        f"shard{number:02}": {
+            "name": str(directory / f"shard{number:02}.sqlite3"),
+            "number": number,
+        }
         for number in range(1, 5)
     }
     return {

@@ -7,7 +7,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
-__all__ = ["OutageMiddleware"]
+__all__ = ["OutageMiddleware", "outage_page"]
 
 RETRY_AFTER_SECONDS = 5
 logger = logging.getLogger(__name__)
@@ -25,11 +25,16 @@ class OutageMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
-        away = _databases_away()
-        logger.error("%s %s: %s is away: %s", request.method, request.path, away, error)
-        response = render(request, "503.html", {"away": away}, status=503)
-        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return response
+        return outage_page(request, error)
+
+
+def outage_page(request: HttpRequest, error: Exception) -> HttpResponse:
+    """503, naming the database that is away."""
+    away = _databases_away()
+    logger.error("%s %s: %s is away: %s", request.method, request.path, away, error)
+    response = render(request, "503.html", {"away": away}, status=503)
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _databases_away() -> str:

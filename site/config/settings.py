@@ -25,9 +25,11 @@ INSTALLED_APPS = [
     "accounts",
     "tasks",
     "assessments",
+    "demo",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "config.csp.CspMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.outage.OutageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -77,6 +79,8 @@ AUTH_PASSWORD_VALIDATORS = [
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"  # an invitation's address is its password
+CSRF_FAILURE_VIEW = "config.views.csrf_failure"
 
 # Language, time, files
 LANGUAGE_CODE = "en-gb"

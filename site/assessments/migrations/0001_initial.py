@@ -10,164 +10,304 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('tasks', '0001_initial'),
+        ("tasks", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Test',
+            name="Test",
             fields=[
-                ('id', routers.keys.KeyField(primary_key=True, serialize=False)),
-                ('account_id', models.BigIntegerField(editable=False)),
-                ('name', models.CharField(max_length=100)),
-                ('minutes', models.PositiveSmallIntegerField(default=90, validators=[django.core.validators.MinValueValidator(5), django.core.validators.MaxValueValidator(600)])),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", routers.keys.KeyField(primary_key=True, serialize=False)),
+                ("account_id", models.BigIntegerField(editable=False)),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "minutes",
+                    models.PositiveSmallIntegerField(
+                        default=90,
+                        validators=[
+                            django.core.validators.MinValueValidator(5),
+                            django.core.validators.MaxValueValidator(600),
+                        ],
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'abstract': False,
-                'base_manager_name': 'objects',
-                'default_manager_name': 'objects',
+                "abstract": False,
+                "base_manager_name": "objects",
+                "default_manager_name": "objects",
             },
         ),
         migrations.CreateModel(
-            name='Candidate',
+            name="Candidate",
             fields=[
-                ('id', routers.keys.KeyField(primary_key=True, serialize=False)),
-                ('account_id', models.BigIntegerField(editable=False)),
-                ('email', models.EmailField(max_length=254)),
-                ('name', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", routers.keys.KeyField(primary_key=True, serialize=False)),
+                ("account_id", models.BigIntegerField(editable=False)),
+                ("email", models.EmailField(max_length=254)),
+                ("name", models.CharField(max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'abstract': False,
-                'base_manager_name': 'objects',
-                'default_manager_name': 'objects',
-                'indexes': [models.Index(fields=['account_id', 'name'], name='assessments_candidate_by_name')],
-                'constraints': [models.UniqueConstraint(fields=('account_id', 'id'), name='assessments_candidate_account_row'), models.UniqueConstraint(fields=('account_id', 'email'), name='assessments_candidate_email')],
+                "abstract": False,
+                "base_manager_name": "objects",
+                "default_manager_name": "objects",
+                "indexes": [
+                    models.Index(
+                        fields=["account_id", "name"], name="assessments_candidate_by_name"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("account_id", "id"), name="assessments_candidate_account_row"
+                    ),
+                    models.UniqueConstraint(
+                        fields=("account_id", "email"), name="assessments_candidate_email"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='TestSession',
+            name="TestSession",
             fields=[
-                ('id', routers.keys.KeyField(primary_key=True, serialize=False)),
-                ('account_id', models.BigIntegerField(editable=False)),
-                ('code', models.CharField(default=assessments.models.new_code, max_length=12)),
-                ('status', models.CharField(choices=[('invited', 'not started'), ('started', 'in progress'), ('finished', 'being judged'), ('closed', 'closed')], default='invited', max_length=10)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('judged_at', models.DateTimeField(blank=True, null=True)),
-                ('score', models.PositiveIntegerField(blank=True, help_text='points', null=True)),
-                ('maximum', models.PositiveIntegerField(default=0, help_text='points that can be reached')),
-                ('similarity', models.PositiveSmallIntegerField(blank=True, help_text='per cent', null=True)),
-                ('candidate', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to='assessments.candidate')),
-                ('country', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tasks.country')),
-                ('test', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='sessions', to='assessments.test')),
+                ("id", routers.keys.KeyField(primary_key=True, serialize=False)),
+                ("account_id", models.BigIntegerField(editable=False)),
+                ("code", models.CharField(default=assessments.models.new_code, max_length=12)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("invited", "not started"),
+                            ("started", "in progress"),
+                            ("finished", "being judged"),
+                            ("closed", "closed"),
+                        ],
+                        default="invited",
+                        max_length=10,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("judged_at", models.DateTimeField(blank=True, null=True)),
+                ("score", models.PositiveIntegerField(blank=True, help_text="points", null=True)),
+                (
+                    "maximum",
+                    models.PositiveIntegerField(default=0, help_text="points that can be reached"),
+                ),
+                (
+                    "similarity",
+                    models.PositiveSmallIntegerField(blank=True, help_text="per cent", null=True),
+                ),
+                (
+                    "candidate",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sessions",
+                        to="assessments.candidate",
+                    ),
+                ),
+                (
+                    "country",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tasks.country",
+                    ),
+                ),
+                (
+                    "test",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="sessions",
+                        to="assessments.test",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
-                'base_manager_name': 'objects',
-                'default_manager_name': 'objects',
+                "abstract": False,
+                "base_manager_name": "objects",
+                "default_manager_name": "objects",
             },
         ),
         migrations.CreateModel(
-            name='Answer',
+            name="Answer",
             fields=[
-                ('id', routers.keys.KeyField(primary_key=True, serialize=False)),
-                ('account_id', models.BigIntegerField(editable=False)),
-                ('output', models.TextField(blank=True)),
-                ('submitted_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('correctness', models.PositiveSmallIntegerField(blank=True, help_text='per cent', null=True)),
-                ('performance', models.PositiveSmallIntegerField(blank=True, help_text='per cent; empty: not assessed', null=True)),
-                ('score', models.PositiveSmallIntegerField(blank=True, help_text='points', null=True)),
-                ('task', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tasks.task')),
-                ('session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='assessments.testsession')),
+                ("id", routers.keys.KeyField(primary_key=True, serialize=False)),
+                ("account_id", models.BigIntegerField(editable=False)),
+                ("output", models.TextField(blank=True)),
+                ("submitted_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "correctness",
+                    models.PositiveSmallIntegerField(blank=True, help_text="per cent", null=True),
+                ),
+                (
+                    "performance",
+                    models.PositiveSmallIntegerField(
+                        blank=True, help_text="per cent; empty: not assessed", null=True
+                    ),
+                ),
+                (
+                    "score",
+                    models.PositiveSmallIntegerField(blank=True, help_text="points", null=True),
+                ),
+                (
+                    "task",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tasks.task",
+                    ),
+                ),
+                (
+                    "session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="answers",
+                        to="assessments.testsession",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
-                'base_manager_name': 'objects',
-                'default_manager_name': 'objects',
+                "abstract": False,
+                "base_manager_name": "objects",
+                "default_manager_name": "objects",
             },
         ),
         migrations.CreateModel(
-            name='TestTask',
+            name="TestTask",
             fields=[
-                ('id', routers.keys.KeyField(primary_key=True, serialize=False)),
-                ('account_id', models.BigIntegerField(editable=False)),
-                ('position', models.PositiveSmallIntegerField()),
-                ('task', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tasks.task')),
-                ('test', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='test_tasks', to='assessments.test')),
+                ("id", routers.keys.KeyField(primary_key=True, serialize=False)),
+                ("account_id", models.BigIntegerField(editable=False)),
+                ("position", models.PositiveSmallIntegerField()),
+                (
+                    "task",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tasks.task",
+                    ),
+                ),
+                (
+                    "test",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="test_tasks",
+                        to="assessments.test",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
-                'abstract': False,
-                'base_manager_name': 'objects',
-                'default_manager_name': 'objects',
+                "ordering": ["position"],
+                "abstract": False,
+                "base_manager_name": "objects",
+                "default_manager_name": "objects",
             },
         ),
         migrations.AddField(
-            model_name='test',
-            name='tasks',
-            field=models.ManyToManyField(related_name='+', through='assessments.TestTask', to='tasks.task'),
+            model_name="test",
+            name="tasks",
+            field=models.ManyToManyField(
+                related_name="+", through="assessments.TestTask", to="tasks.task"
+            ),
         ),
         migrations.AddIndex(
-            model_name='testsession',
-            index=models.Index(fields=['account_id', 'created_at', 'id'], name='assessments_session_created'),
+            model_name="testsession",
+            index=models.Index(
+                fields=["account_id", "created_at", "id"], name="assessments_session_created"
+            ),
         ),
         migrations.AddIndex(
-            model_name='testsession',
-            index=models.Index(fields=['account_id', 'status', 'id'], name='assessments_session_status'),
+            model_name="testsession",
+            index=models.Index(
+                fields=["account_id", "status", "id"], name="assessments_session_status"
+            ),
         ),
         migrations.AddIndex(
-            model_name='testsession',
-            index=models.Index(fields=['test', 'id'], name='assessments_session_test'),
+            model_name="testsession",
+            index=models.Index(fields=["test", "id"], name="assessments_session_test"),
         ),
         migrations.AddIndex(
-            model_name='testsession',
-            index=assessments.indexes.NullsLastIndex(models.F('account_id'), models.OrderBy(models.F('started_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), name='assessments_session_taken'),
+            model_name="testsession",
+            index=assessments.indexes.NullsLastIndex(
+                models.F("account_id"),
+                models.OrderBy(models.F("started_at"), descending=True, nulls_last=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="assessments_session_taken",
+            ),
         ),
         migrations.AddIndex(
-            model_name='testsession',
-            index=assessments.indexes.NullsLastIndex(models.F('account_id'), models.OrderBy(models.F('score'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), name='assessments_session_score'),
+            model_name="testsession",
+            index=assessments.indexes.NullsLastIndex(
+                models.F("account_id"),
+                models.OrderBy(models.F("score"), descending=True, nulls_last=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="assessments_session_score",
+            ),
         ),
         migrations.AddIndex(
-            model_name='testsession',
-            index=models.Index(condition=models.Q(('status__in', ['started', 'finished'])), fields=['status', 'started_at'], name='assessments_session_open'),
+            model_name="testsession",
+            index=models.Index(
+                condition=models.Q(("status__in", ["started", "finished"])),
+                fields=["status", "started_at"],
+                name="assessments_session_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='testsession',
-            constraint=models.UniqueConstraint(fields=('account_id', 'id'), name='assessments_testsession_account_row'),
+            model_name="testsession",
+            constraint=models.UniqueConstraint(
+                fields=("account_id", "id"), name="assessments_testsession_account_row"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='testsession',
-            constraint=models.UniqueConstraint(fields=('account_id', 'code'), name='assessments_session_code'),
+            model_name="testsession",
+            constraint=models.UniqueConstraint(
+                fields=("account_id", "code"), name="assessments_session_code"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='answer',
-            constraint=models.UniqueConstraint(fields=('account_id', 'id'), name='assessments_answer_account_row'),
+            model_name="answer",
+            constraint=models.UniqueConstraint(
+                fields=("account_id", "id"), name="assessments_answer_account_row"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='answer',
-            constraint=models.UniqueConstraint(fields=('session', 'task'), name='assessments_answer_once'),
+            model_name="answer",
+            constraint=models.UniqueConstraint(
+                fields=("session", "task"), name="assessments_answer_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='testtask',
-            constraint=models.UniqueConstraint(fields=('account_id', 'id'), name='assessments_testtask_account_row'),
+            model_name="testtask",
+            constraint=models.UniqueConstraint(
+                fields=("account_id", "id"), name="assessments_testtask_account_row"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='testtask',
-            constraint=models.UniqueConstraint(fields=('test', 'task'), name='assessments_testtask_once'),
+            model_name="testtask",
+            constraint=models.UniqueConstraint(
+                fields=("test", "task"), name="assessments_testtask_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='test',
-            constraint=models.UniqueConstraint(fields=('account_id', 'id'), name='assessments_test_account_row'),
+            model_name="test",
+            constraint=models.UniqueConstraint(
+                fields=("account_id", "id"), name="assessments_test_account_row"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='test',
-            constraint=models.UniqueConstraint(fields=('account_id', 'name'), name='assessments_test_name'),
+            model_name="test",
+            constraint=models.UniqueConstraint(
+                fields=("account_id", "name"), name="assessments_test_name"
+            ),
         ),
     ]

@@ -4,39 +4,50 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Country',
+            name="Country",
             fields=[
-                ('code', models.CharField(max_length=2, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
+                ("code", models.CharField(max_length=2, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100)),
             ],
             options={
-                'verbose_name_plural': 'countries',
+                "verbose_name_plural": "countries",
             },
         ),
         migrations.CreateModel(
-            name='Task',
+            name="Task",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(unique=True)),
-                ('title', models.CharField(max_length=100)),
-                ('statement', models.JSONField(help_text='the blocks of the text, as tasks.library gives them')),
-                ('example_input', models.TextField()),
-                ('example_output', models.TextField()),
-                ('cases', models.JSONField(help_text='hidden cases: group, name and size of each')),
-                ('points', models.PositiveSmallIntegerField(default=100)),
-                ('minutes', models.PositiveSmallIntegerField(default=30, help_text='suggested time')),
-                ('difficulty', models.CharField(max_length=10)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("slug", models.SlugField(unique=True)),
+                ("title", models.CharField(max_length=100)),
+                (
+                    "statement",
+                    models.JSONField(
+                        help_text="the blocks of the text, as tasks.library gives them"
+                    ),
+                ),
+                ("example_input", models.TextField()),
+                ("example_output", models.TextField()),
+                ("cases", models.JSONField(help_text="hidden cases: group, name and size of each")),
+                ("points", models.PositiveSmallIntegerField(default=100)),
+                (
+                    "minutes",
+                    models.PositiveSmallIntegerField(default=30, help_text="suggested time"),
+                ),
+                ("difficulty", models.CharField(max_length=10)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
     ]

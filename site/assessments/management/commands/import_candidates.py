@@ -22,7 +22,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
         parser.add_argument("--account", required=True, metavar="SLUG")
-        parser.add_argument("--test", metavar="NAME", help="also invite each candidate to this test")
+        parser.add_argument(
+            "--test", metavar="NAME", help="also invite each candidate to this test"
+        )
 
     def handle(self, *args: Any, file: Path, account: str, **options: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""`manage.py load_tasks`: the library's tasks and the countries, into the catalog and every shard."""
+"""`manage.py load_tasks`: tasks and countries, into the catalog and every shard."""
 
 from typing import Any
 
