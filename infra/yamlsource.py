@@ -36,7 +36,7 @@ def read(path: Path) -> Source:
     loader = yaml.SafeLoader(_text(path))
     try:
         node = loader.get_single_node()
-        if node is None:
+        if node is None or node.tag == "tag:yaml.org,2002:null":
             raise _refused(path, 1, "the file is empty", "copy infra/cluster.yml and change it")
         source.duplicates = list(_duplicates(node))
         source.data = loader.construct_document(node)

@@ -1,0 +1,213 @@
+"""A wrong description is refused with file, line and cure; everything wrong is said at once."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.cli import main
+from infra.description import load
+from infra.errors import ClusterError, DescriptionError
+from infra.layout import CHECKOUT
+
+LOCAL = CHECKOUT / "infra" / "cluster.yml"
+
+
+def line_of(text: str, part: str, occurrence: int = 1) -> int:
+    """The number of the line on which `part` stands for the nth time."""
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if part in line]
+    return lines[occurrence - 1]
+
+
+def refuse(path: Path, text: str) -> list[str]:
+    """The messages with which a description is refused, without the file's name."""
+    path.write_text(text)
+    with pytest.raises(DescriptionError) as caught:
+        load(path)
+    assert caught.value.exit_status == 2
+    messages = str(caught.value).splitlines()
+    assert all(message.startswith(f"{path}:") for message in messages)
+    return [message.removeprefix(f"{path}:") for message in messages]
+
+
+def change(old: str, new: str, count: int = 1) -> str:
+    """The local cluster's description with a change."""
+    text = LOCAL.read_text()
+    assert old in text
+    return text.replace(old, new, count)
+
+
+SHARD02 = "  - name: shard02\n    number: 2"
+NODE01 = "{ role: primary, host: 127.0.0.1, port: 15431 }"
+
+BROKEN = [
+    ("port: 15431", "prot: 15431", "prot: 15431", "unknown key 'prot'; did you mean 'port'?"),
+    ("port: 15431", "prot: 15431", "prot: 15431", "the key 'port' is missing in "),
+    ("cluster: local", "klutser: x\ncluster: local", "klutser", "unknown key 'klutser'; did you"),
+    ("cluster: local", "zzz: x\ncluster: local", "zzz", "unknown key 'zzz'; known here: apps, cac"),
+    (
+        "pool_size: 20",
+        'pool_size: "20"',
+        'pool_size: "20"',
+        "pool_size: '20'; write a whole number without quotes",
+    ),
+    ("fsync: true", "fsync: 1", "fsync: 1", "fsync: 1; write true or false"),
+    ("port: 15431", "port: 80", "port: 80 ", "port: 80; write 1024 or more"),
+    ("port: 15431", "port: 70000", "port: 70000", "port: 70000; write 65535 or less"),
+    ("number: 1\n", "number: 512\n", "number: 512", "number: 512; write 511 or less"),
+    (
+        SHARD02,
+        "  - name: shard01\n    number: 2",
+        "number: 2",
+        "two shards are called 'shard01'; give each shard a name of its own",
+    ),
+    (
+        SHARD02,
+        "  - name: shard02\n    number: 1",
+        "number: 1",
+        "number 1 is shard01's already; take an unused number from 0 to 511",
+    ),
+    ("name: shard02", "name: default", "name: default", "'default' is a reserved name; name the"),
+    ("name: shard02", "name: web", "name: web", "'web' is a reserved name; name the shard like"),
+    ("name: shard02", "name: Shard-2", "Shard-2", "name: 'Shard-2'; use lower-case letters, dig"),
+    ("name: shard02", "name: 2", "name: 2", "name: 2; write text, in quotes if it looks like"),
+    (
+        NODE01,
+        NODE01.replace("primary", "replica"),
+        "port: 15431",
+        "shard 'shard01' has no primary; give exactly one node `role: primary`",
+    ),
+    (
+        NODE01,
+        f"{NODE01}\n      - {NODE01.replace('15431', '15439')}",
+        "port: 15431",
+        "shard 'shard01' has 2 primaries; give exactly one node `role: primary`",
+    ),
+    (NODE01, NODE01.replace("primary", "leader"), "leader", "role: 'leader'; write 'primary' or"),
+    (
+        "port: 16380",
+        "port: 15430",
+        "port: 15430",
+        "127.0.0.1:15430 is taken by 'default'; give 'broker' a port of its own",
+    ),
+    (
+        "host: 127.0.0.1, port: 15432",
+        'host: "a b", port: 15432',
+        "a b",
+        "host: 'a b'; write a host",
+    ),
+    (
+        "max_connections: 60",
+        "max_connections: 40",
+        "max_connections: 40",
+        "25 from the poolers + 20 direct + 3 reserved = 48 connections to each PostgreSQL, and "
+        "max_connections is 40; lower pool_size or reserve_pool, or raise max_connections",
+    ),
+    (
+        "max_client_conn: 400",
+        "max_client_conn: 50",
+        "max_client_conn: 50",
+        "12 threads x 5 databases = 60 client connections, and the poolers accept 50; raise",
+    ),
+    ("purpose: broker", "purpose: cache", "caches:", "no Redis has `purpose: broker`; have exac"),
+    ("fsync: true", "fsync: true\n  fsync: false", "fsync: false", "the key 'fsync' stands twice"),
+    (
+        "shared_buffers: 128MB",
+        "shared_buffers: lots",
+        "lots",
+        "shared_buffers: 'lots'; write a siz",
+    ),
+    ("beat: python", "beet: python", "beet: python", "unknown key 'beet'; did you mean 'beat'?"),
+    ("as: app\n", "as: root\n", "as: root", "as: 'root'; write 'owner' or 'app'"),
+    ("cluster: local", "cluster: [local", "catalog:", "not valid YAML: "),
+    ("cluster: local", "cluster:\tlocal\n\tx: 1", "x: 1", "not valid YAML: "),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "where", "said"), BROKEN)
+def test_each_mistake_is_refused_on_its_line(
+    tmp_path: Path, old: str, new: str, where: str, said: str
+) -> None:
+    text = change(old, new)
+    messages = refuse(tmp_path / "cluster.yml", text)
+    last = len([line for line in text.splitlines() if where.strip() in line])
+    lines = [line_of(text, where.strip(), n) for n in range(1, last + 1)]
+    matching = [message for message in messages if message.partition(": ")[2].startswith(said)]
+    assert matching, messages
+    if "not valid YAML" not in said:
+        assert any(int(message.split(":")[0]) in _near(lines) for message in matching), messages
+
+
+def _near(lines: list[int]) -> set[int]:
+    """Those lines; a shard's node list begins on the line where its first node stands."""
+    return {*lines, *(line - 1 for line in lines)}
+
+
+def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
+    text = change("fsync: true", "fsnyc: true").replace("port: 16432", "port: x")
+    messages = refuse(tmp_path / "cluster.yml", text.replace("number: 4", "number: -4"))
+    assert len(messages) == 4
+    assert [int(m.split(":")[0]) for m in messages] == sorted(
+        int(m.split(":")[0]) for m in messages
+    )
+
+
+def test_a_missing_key_is_said_with_the_line_of_its_parent(tmp_path: Path) -> None:
+    text = LOCAL.read_text()
+    text = "\n".join(line for line in text.splitlines() if "shared_buffers" not in line)
+    [message] = refuse(tmp_path / "cluster.yml", text)
+    assert int(message.split(":")[0]) == line_of(text, "postgres:")
+    assert "'shared_buffers' is missing in postgres; add `shared_buffers:` there" in message
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
+def test_an_empty_file_is_refused(tmp_path: Path, text: str) -> None:
+    assert refuse(tmp_path / "cluster.yml", text) == [
+        "1: the file is empty; copy infra/cluster.yml and change it"
+    ]
+
+
+@pytest.mark.parametrize("text", ["just words", "[1, 2]", "42", "&a [*a]"])
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
+    assert refuse(tmp_path / "cluster.yml", text)
+
+
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yml"
+    path.write_bytes(b"cluster: a\nb: \xff\xfe\n")
+    with pytest.raises(DescriptionError, match=r":2: not UTF-8 text; save the file as UTF-8"):
+        load(path)
+
+
+def test_no_such_file_and_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(DescriptionError, match=r":1: no such file; name another with --cluster"):
+        load(tmp_path / "none.yml")
+    with pytest.raises(DescriptionError, match=r":1: Is a directory; make it a file"):
+        load(tmp_path)
+
+
+def test_the_command_ends_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "cluster.yml"
+    path.write_text(change("fsync: true", "fsnyc: true"))
+    assert main(["--cluster", str(path), "validate"]) == 2
+    captured = capsys.readouterr()
+    assert f"{path}:" in captured.err
+    assert "did you mean 'fsync'?" in captured.err
+    assert main(["validate"]) == 0
+
+
+def test_the_descriptions_in_this_repository_are_right() -> None:
+    for path in (LOCAL, CHECKOUT / "tests" / "cluster" / "cluster.yml"):
+        description = load(path).description
+        assert list(description.primaries) == ["default", *(f"shard0{n}" for n in range(1, 5))]
+
+
+def test_replicas_and_several_poolers_are_a_valid_description(tmp_path: Path) -> None:
+    replica = "- { role: replica, host: 10.0.0.2, port: 15431 }"
+    path = tmp_path / "cluster.yml"
+    path.write_text(change(NODE01, f"{NODE01}\n      {replica}"))
+    nodes = load(path).description.nodes["shard01"]
+    assert [node.role for node in nodes] == ["primary", "replica"]
+
+
+def test_errors_are_one_family() -> None:
+    assert issubclass(DescriptionError, ClusterError)

@@ -1,0 +1,176 @@
+"""Rendering is pure: sorted, the same every time, and passwords only in files of mode 0600."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from infra.credentials import Credentials
+from infra.description import load
+from infra.layout import CHECKOUT, Layout
+from infra.programs import Binaries
+from infra.render import File, render, template
+from infra.schema import Description
+
+ROOT = Path("/srv/fulcrum/.cluster")
+
+
+@pytest.fixture(scope="module")
+def description() -> Description:
+    return load(CHECKOUT / "infra" / "cluster.yml").description
+
+
+@pytest.fixture(scope="module")
+def credentials() -> Credentials:
+    return Credentials.generate()
+
+
+@pytest.fixture(scope="module")
+def files(description: Description, credentials: Credentials) -> dict[str, File]:
+    return render(description, credentials, Layout(ROOT))
+
+
+def test_the_same_input_gives_the_same_files_in_order(
+    description: Description, credentials: Credentials, files: dict[str, File]
+) -> None:
+    assert files == render(description, credentials, Layout(ROOT))
+    assert list(files) == sorted(files)
+    assert {"site.json", "site-owner.json", "conf/shard04/pg_hba.conf"} <= set(files)
+
+
+def test_no_file_has_a_date(files: dict[str, File]) -> None:
+    for name, file in files.items():
+        assert not re.search(r"20\d\d-\d\d|\d\d:\d\d:\d\d", file.content), name
+
+
+def test_passwords_are_only_where_nobody_else_reads(
+    credentials: Credentials, files: dict[str, File]
+) -> None:
+    passwords = {k: v for k, v in asdict(credentials).items() if k != "salt"}
+    for name, file in files.items():
+        found = [key for key, password in passwords.items() if password in file.content]
+        assert not found or file.mode == 0o600, f"{found} in {name}"
+    shown = [key for key in passwords if key in ("superuser", "demo_password", "monitor")]
+    assert not [k for k in shown for f in files.values() if passwords[k] in f.content]
+
+
+def test_only_the_pooler_knows_the_password_of_the_application_at_postgresql(
+    credentials: Credentials, files: dict[str, File]
+) -> None:
+    having = [name for name, file in files.items() if credentials.app in file.content]
+    assert having == ["conf/pooler/pgbouncer.ini"]
+    assert credentials.app != credentials.pooler_app
+
+
+def test_the_verifiers_in_roles_are_scram(files: dict[str, File]) -> None:
+    sql = files["conf/shard01/roles.sql"].content
+    assert len(set(re.findall(r"SCRAM-SHA-256\$4096:[\w+/=]+\$[\w+/=]+:[\w+/=]+", sql))) == 3
+
+
+def test_pgbouncer_settings_stand_in_their_sections(files: dict[str, File]) -> None:
+    head, _, tail = files["conf/pooler/pgbouncer.ini"].content.partition("[pgbouncer]")
+    databases = re.findall(r"^(\w+) = host=127\.0\.0\.1 port=(\d+) dbname=(\w+) ", head, re.M)
+    assert databases == [
+        ("catalog", "15430", "catalog"),
+        *((f"shard0{n}", f"1543{n}", f"shard0{n}") for n in range(1, 5)),
+    ]
+    assert "pool_mode = transaction" in tail
+    assert "listen_port = 16432" in tail
+    assert "default_pool_size = 20" in tail
+    assert "host=" not in tail
+
+
+def test_prepared_statements_are_named_only_to_a_pgbouncer_that_knows_them(
+    description: Description, credentials: Credentials, files: dict[str, File]
+) -> None:
+    newer = Binaries(pgbouncer_version=(1, 24))
+    later = render(description, credentials, Layout(ROOT), binaries=newer)
+    assert "max_prepared_statements" in later["conf/pooler/pgbouncer.ini"].content
+    assert "max_prepared_statements" not in files["conf/pooler/pgbouncer.ini"].content
+
+
+def test_hba_lets_in_whom_it_must_and_nobody_else(files: dict[str, File]) -> None:
+    lines = [
+        line.split()
+        for line in files["conf/shard02/pg_hba.conf"].content.splitlines()
+        if line and line[0] != "#"
+    ]
+    assert [line[1:] for line in lines] == [
+        ["all", "postgres", "127.0.0.1/32", "scram-sha-256"],
+        ["shard02", "fulcrum_owner", "127.0.0.1/32", "scram-sha-256"],
+        ["shard02", "fulcrum_app", "127.0.0.1/32", "scram-sha-256"],
+        ["shard02,postgres", "fulcrum_monitor", "127.0.0.1/32", "scram-sha-256"],
+        ["all", "all", "reject"],
+        ["all", "all", "all", "reject"],
+    ]
+
+
+def test_cache_forgets_and_broker_does_not(files: dict[str, File]) -> None:
+    cache, broker = (files[f"conf/{p}/redis.conf"].content for p in ("cache", "broker"))
+    assert "maxmemory-policy allkeys-lru" in cache
+    assert "appendonly no" in cache
+    assert "maxmemory-policy noeviction" in broker
+    assert "appendonly yes" in broker
+
+
+def test_postgresql_survives_a_power_cut_unless_told_otherwise(
+    description: Description, credentials: Credentials, files: dict[str, File]
+) -> None:
+    assert "\nfsync = on" in files["conf/default/postgresql.conf"].content
+    careless = description.postgres.model_copy(update={"fsync": False})
+    changed = description.model_copy(update={"postgres": careless})
+    text = render(changed, credentials, Layout(ROOT))["conf/default/postgresql.conf"].content
+    assert "\nfsync = off" in text
+    assert "\nsynchronous_commit = off" in text
+
+
+def test_the_site_reaches_postgresql_by_the_pooler_and_migrations_directly(
+    credentials: Credentials, files: dict[str, File]
+) -> None:
+    app, owner = (json.loads(files[name].content) for name in ("site.json", "site-owner.json"))
+    assert app["databases"]["shard03"] == {
+        "host": "127.0.0.1",
+        "port": 16432,
+        "name": "shard03",
+        "user": "fulcrum_app",
+        "password": credentials.pooler_app,
+        "number": 3,
+    }
+    assert owner["databases"]["default"] == {
+        "host": "127.0.0.1",
+        "port": 15430,
+        "name": "catalog",
+        "user": "fulcrum_owner",
+        "password": credentials.owner,
+    }
+    assert app["cache"] == f"redis://:{credentials.cache}@127.0.0.1:16379/0"
+    assert app["broker"] == f"redis://:{credentials.broker}@127.0.0.1:16380/0"
+    assert (app["engine"], app["role"], app["debug"]) == ("postgresql", "app", False)
+    assert app.keys() == owner.keys()
+
+
+def test_sqlite_needs_no_server(description: Description, credentials: Credentials) -> None:
+    files = render(description, credentials, Layout(ROOT), "sqlite")
+    assert set(files) == {"conf/gunicorn.conf.py", "conf/supervisord.conf", "site.json"}
+    site = json.loads(files["site.json"].content)
+    assert site["databases"]["shard01"] == {"name": f"{ROOT}/sqlite/shard01.sqlite3", "number": 1}
+    assert site["databases"]["default"] == {"name": f"{ROOT}/sqlite/catalog.sqlite3"}
+    assert (site["cache"], site["broker"]) == (None, None)
+    assert site["directory"] == f"{ROOT}/sqlite"
+    assert "workers = 1" in files["conf/gunicorn.conf.py"].content
+    assert re.findall(r"\[program:(\w+)\]", files["conf/supervisord.conf"].content) == ["web"]
+
+
+def test_a_path_with_a_percent_sign_and_a_space(
+    description: Description, credentials: Credentials
+) -> None:
+    text = render(description, credentials, Layout(Path("/srv/a b/100%")))["conf/supervisord.conf"]
+    assert "'/srv/a b/100%%/postgres/shard01'" in text.content
+
+
+def test_a_template_without_what_it_needs_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        template("userlist.txt")
