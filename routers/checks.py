@@ -42,10 +42,9 @@ def check_models(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _constraint_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
-    for constraint in model._meta.constraints:
-        if isinstance(constraint, models.UniqueConstraint):
-            if tuple(constraint.fields) == ("account_id", "id"):
-                return
+    unique = [c for c in model._meta.constraints if isinstance(c, models.UniqueConstraint)]
+    if ("account_id", "id") in [tuple(constraint.fields) for constraint in unique]:
+        return
     yield _error(
         "E005",
         f"{model._meta.label} has no unique index on (account_id, id).",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from routers.conf import settings
 from routers.exceptions import InvalidAccount, RoutingError
+from routers.shard_map import shard_of
 
 __all__ = ["Scope", "account_context", "all_accounts", "current_account", "current_scope"]
 
@@ -23,6 +24,10 @@ class Scope:
 
     account_id: int | None = None
     shard: str | None = None
+
+    def alias(self) -> str:
+        """The database of this scope."""
+        return self.shard or shard_of(self.account_id or 0)
 
 
 _scope: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)

@@ -15,8 +15,8 @@ __all__ = ["AccountMiddleware"]
 class AccountMiddleware:
     """Set the account for a view whose URL has `<slug:account_slug>`; it lasts for the request.
 
-    `SHARDING["ACCOUNT_FROM_SLUG"]` names the function (request, slug) → account id; it raises Http404 for a
-    slug that is not there.
+    `SHARDING["ACCOUNT_FROM_SLUG"]` names the function (request, slug) → account id, which raises
+    Http404 for a slug that is not there.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

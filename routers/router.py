@@ -6,11 +6,10 @@ from django.apps import apps
 from django.db import models
 
 from routers.conf import CATALOG, settings
-from routers.context import Scope
+from routers.context import Scope, current_account, current_scope
 from routers.exceptions import CrossAccount, UnknownPlacement
 from routers.placement import Placement, placement_of, placement_of_name
 from routers.query import refuse_cross_account, required_scope
-from routers.shard_map import shard_of
 
 __all__ = ["ShardRouter"]
 
@@ -62,19 +61,12 @@ class ShardRouter:
     def _shard_for(model: type[models.Model], hints: dict[str, Any]) -> str:
         bound = hints.get("account_id")
         scope = required_scope(model) if bound is None else _scope_beside(model, bound)
-        if scope.shard is not None:
-            return scope.shard
-        assert scope.account_id is not None
-        return shard_of(scope.account_id)
+        return scope.alias()
 
     @staticmethod
     def _nearest_copy(hints: dict[str, Any]) -> str:
-        from routers.context import current_scope
-
         scope = current_scope()
-        if scope is None:
-            return CATALOG
-        return scope.shard or shard_of(scope.account_id or 0)
+        return scope.alias() if scope else CATALOG
 
     @staticmethod
     def _migrated_placement(
@@ -95,8 +87,6 @@ class ShardRouter:
 
 def _scope_beside(model: type[models.Model], bound: int) -> Scope:
     """The scope of a query that was begun for account `bound`, wherever it is evaluated."""
-    from routers.context import current_account
-
     now = current_account()
     if now is not None and now != bound:
         raise CrossAccount(

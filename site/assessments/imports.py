@@ -1,4 +1,4 @@
-"""Candidates from a CSV file: good rows go in, bad ones come back by line, twice adds nothing twice.
+"""Candidates from a CSV file: good rows go in, bad ones come back by line, nothing is added twice.
 
 The file has a header with the columns `email` and `name`, in any order and case, other columns
 being ignored; separated by commas, semicolons or tabs; UTF-8, with or without a byte order mark.

@@ -1,2 +1,32 @@
+"""An account's pages under /a/, its candidates' pages under /c/."""
+
+from django.urls import include, path
+
+from assessments import candidate_views, views
+
 app_name = "assessments"
-urlpatterns: list = []
+account_pages = [
+    path("", views.dashboard, name="dashboard"),
+    path("sessions/", views.sessions, name="sessions"),
+    path("sessions/<slug:code>/", views.report, name="report"),
+    path("sessions/<slug:code>/<slug:task_slug>.txt", views.answer_output, name="answer_output"),
+    path("invite/", views.invite, name="invite"),
+    path("invite/csv/", views.invite_csv, name="invite_csv"),
+    path("tests/", views.tests, name="tests"),
+    path("tests/new/", views.test_new, name="test_new"),
+]
+task_pages = [
+    path("", candidate_views.task, name="candidate_task"),
+    path("check/", candidate_views.check, name="candidate_check"),
+    path("input.txt", candidate_views.input_file, name="candidate_input"),
+]
+candidate_pages = [
+    path("", candidate_views.home, name="candidate_home"),
+    path("start/", candidate_views.start, name="candidate_start"),
+    path("finish/", candidate_views.finish, name="candidate_finish"),
+    path("tasks/<slug:task_slug>/", include(task_pages)),
+]
+urlpatterns = [
+    path("a/<slug:account_slug>/", include(account_pages)),
+    path("c/<slug:account_slug>/<slug:code>/", include(candidate_pages)),
+]

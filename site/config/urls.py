@@ -1,4 +1,4 @@
-"""The site's pages: people's under `accounts`, an account's and its candidates' under `assessments`."""
+"""The site's pages. `accounts`: people's own; `assessments`: an account's and its candidates'."""
 
 from django.urls import include, path
 

@@ -6,70 +6,15 @@ from accounts.models import Account
 
 __all__ = ["TESTS", "PlannedAccount", "plan"]
 
-FIRST = [
-    "Acme",
-    "Alder",
-    "Amber",
-    "Basalt",
-    "Birch",
-    "Cedar",
-    "Cinder",
-    "Cobalt",
-    "Copper",
-    "Coral",
-    "Delta",
-    "Ember",
-    "Falcon",
-    "Fjord",
-    "Granite",
-    "Harbour",
-    "Hazel",
-    "Indigo",
-    "Juniper",
-    "Kestrel",
-    "Larch",
-    "Linden",
-    "Maple",
-    "Meridian",
-    "Nimbus",
-    "Onyx",
-    "Osprey",
-    "Pebble",
-    "Quartz",
-    "Raven",
-    "Rowan",
-    "Saffron",
-    "Sierra",
-    "Slate",
-    "Tamarind",
-    "Tidal",
-    "Umber",
-    "Velvet",
-    "Willow",
-    "Zephyr",
-]
-SECOND = [
-    "Analytics",
-    "Robotics",
-    "Foods",
-    "Logistics",
-    "Systems",
-    "Media",
-    "Energy",
-    "Studios",
-    "Insurance",
-    "Labs",
-    "Travel",
-    "Bank",
-    "Mobility",
-    "Health",
-    "Games",
-    "Telecom",
-    "Retail",
-    "Airlines",
-    "Software",
-    "Security",
-]
+FIRST = """
+Acme Alder Amber Basalt Birch Cedar Cinder Cobalt Copper Coral Delta Ember Falcon Fjord Granite
+Harbour Hazel Indigo Juniper Kestrel Larch Linden Maple Meridian Nimbus Onyx Osprey Pebble
+Quartz Raven Rowan Saffron Sierra Slate Tamarind Tidal Umber Velvet Willow Zephyr
+""".split()
+SECOND = """
+Analytics Robotics Foods Logistics Systems Media Energy Studios Insurance Labs Travel Bank
+Mobility Health Games Telecom Retail Airlines Software Security
+""".split()
 
 # Each test: its name, its minutes, and the places of its three tasks in the library.
 TESTS = (

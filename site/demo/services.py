@@ -25,119 +25,20 @@ __all__ = ["DEMO_EMAIL", "Seeding", "demo_user", "seed"]
 DEMO_EMAIL = "demo@fulcrum.test"
 CHUNK = 20_000  # sessions in one transaction: interrupted, no more than this is done again
 DAYS = 700
-FIRST_NAMES = [
-    "Ada",
-    "Bruno",
-    "Chiara",
-    "Dmitri",
-    "Elena",
-    "Farid",
-    "Grace",
-    "Hugo",
-    "Ines",
-    "Jonas",
-    "Kaja",
-    "Liam",
-    "Mei",
-    "Nadia",
-    "Omar",
-    "Priya",
-    "Quentin",
-    "Rosa",
-    "Sven",
-    "Tomas",
-    "Uma",
-    "Viktor",
-    "Wanda",
-    "Xavier",
-    "Yara",
-    "Zofia",
-    "Agata",
-    "Bence",
-    "Carmen",
-    "Dario",
-    "Emre",
-    "Freja",
-    "Goran",
-    "Hanna",
-    "Ivana",
-    "Jakub",
-    "Karin",
-    "Lukas",
-    "Marta",
-    "Nikos",
-    "Olga",
-    "Pavel",
-]
-LAST_NAMES = [
-    "Almeida",
-    "Bauer",
-    "Costa",
-    "Dvorak",
-    "Eriksen",
-    "Ferrari",
-    "Garcia",
-    "Haddad",
-    "Ivanov",
-    "Jansen",
-    "Kowalska",
-    "Lindqvist",
-    "Moreau",
-    "Nakamura",
-    "Okafor",
-    "Petrov",
-    "Quist",
-    "Rossi",
-    "Santos",
-    "Tanaka",
-    "Ueda",
-    "Virtanen",
-    "Wagner",
-    "Xu",
-    "Yilmaz",
-    "Zielinski",
-    "Andersson",
-    "Brandt",
-    "Chen",
-    "Duarte",
-    "Eklund",
-    "Fischer",
-    "Gupta",
-    "Horvat",
-    "Iqbal",
-    "Jovanovic",
-    "Keller",
-    "Lopez",
-    "Mensah",
-    "Novak",
-]
-COUNTRIES = [
-    "US",
-    "IN",
-    "GB",
-    "DE",
-    "PL",
-    "FR",
-    "BR",
-    "UA",
-    "CA",
-    "ES",
-    "IT",
-    "NL",
-    "RO",
-    "TR",
-    "NG",
-    "JP",
-    "MX",
-    "AR",
-    "CZ",
-    "SE",
-    "PT",
-    "EG",
-    "VN",
-    "KE",
-    "AU",
-]
+FIRST_NAMES = """
+Ada Bruno Chiara Dmitri Elena Farid Grace Hugo Ines Jonas Kaja Liam Mei Nadia Omar Priya Quentin
+Rosa Sven Tomas Uma Viktor Wanda Xavier Yara Zofia Agata Bence Carmen Dario Emre Freja Goran
+Hanna Ivana Jakub Karin Lukas Marta Nikos Olga Pavel
+""".split()
+LAST_NAMES = """
+Almeida Bauer Costa Dvorak Eriksen Ferrari Garcia Haddad Ivanov Jansen Kowalska Lindqvist Moreau
+Nakamura Okafor Petrov Quist Rossi Santos Tanaka Ueda Virtanen Wagner Xu Yilmaz Zielinski
+Andersson Brandt Chen Duarte Eklund Fischer Gupta Horvat Iqbal Jovanovic Keller Lopez Mensah
+Novak
+""".split()
+COUNTRIES = """
+US IN GB DE PL FR BR UA CA ES IT NL RO TR NG JP MX AR CZ SE PT EG VN KE AU
+""".split()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tasks.models import Task
 
 
 class Command(BaseCommand):
-    help = "Fills the cluster with accounts of very different size. Run again, it adds what is missing."
+    help = "Fills the cluster with accounts of very different size. Run again, it adds what lacks."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--accounts", type=_positive, default=12)

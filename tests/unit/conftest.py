@@ -1,0 +1,59 @@
+"""Databases for the unit tests: SQLite in memory, or PostgreSQL through PgBouncer.
+
+With FULCRUM_CONFIG the same tests run on the servers that file names, as the application's role;
+their schema is made once, as the owner, by the same command that a deployment uses.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CONFIG = os.environ.get("FULCRUM_CONFIG")
+
+
+def run_as_owner(*command: str) -> None:
+    """Run `manage.py COMMAND` on the same databases with the owner's role, under these settings."""
+    from django.conf import settings
+
+    owner = Path(str(CONFIG)).with_name("site-owner.json")
+    environment = {
+        **os.environ,
+        "FULCRUM_CONFIG": str(owner),
+        "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
+        "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'site'}",
+    }
+    arguments = [sys.executable, "-m", "django", *command]
+    subprocess.run(arguments, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+    """pytest-django's own, for either engine."""
+    from django.conf import settings
+    from django.test.utils import setup_databases, teardown_databases
+
+    if CONFIG:
+        for alias in settings.DATABASES:
+            run_as_owner("migrate", "--database", alias, "--run-syncdb")
+        yield
+        return
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def shard_map() -> Iterator[Any]:
+    """A map with even slots over the settings' shards, whatever the test before left behind."""
+    from routers.conf import settings
+    from routers.shard_map import ShardMap, use_map
+
+    yield use_map(ShardMap.even(sorted(settings().shards)))

@@ -1,0 +1,36 @@
+"""A small shop: customers are accounts."""
+
+from django.db import models
+
+from routers.models import GlobalModel, ReferenceModel, ShardedModel
+
+
+class Plan(GlobalModel):
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        app_label = "shop"
+
+
+class Currency(ReferenceModel):
+    code = models.CharField(primary_key=True, max_length=3)
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        app_label = "shop"
+
+
+class Order(ShardedModel):
+    title = models.CharField(max_length=50)
+    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, null=True)
+
+    class Meta(ShardedModel.Meta):
+        app_label = "shop"
+
+
+class Line(ShardedModel):
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
+    amount = models.IntegerField(default=1)
+
+    class Meta(ShardedModel.Meta):
+        app_label = "shop"

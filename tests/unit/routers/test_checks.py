@@ -1,0 +1,76 @@
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.test.utils import isolate_apps
+
+from routers import checks
+from routers.conf import settings
+from routers.models import ShardedModel
+from routers.placement import placement_of
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
+    """Check just this model."""
+
+    def check(model: type[models.Model]) -> list[str]:
+        monkeypatch.setattr(checks, "sharded_models", lambda: [model])
+        return [problem.id for problem in checks.check_models(None)]
+
+    yield check
+    placement_of.cache_clear()
+
+
+def test_this_project_passes() -> None:
+    assert checks.check_settings(None) == checks.check_models(None) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"SHARDS": {"shard01": 1, "shard02": 1}}, "routers.E003"),
+        ({"SHARDS": {"shard01": 512}}, "routers.E003"),
+        ({"SHARDS": {"shard09": 1}}, "routers.E001"),
+        ({"SHARDS": {"default": 1}}, "routers.E002"),
+    ],
+)
+def test_wrong_shards_are_found(changed: dict, problem: str, settings) -> None:  # noqa: ANN001
+    settings.SHARDING = changed
+    assert [found.id for found in checks.check_settings(None)] == [problem]
+
+
+def test_missing_router_is_found(settings) -> None:  # noqa: ANN001
+    settings.DATABASE_ROUTERS = []
+    assert [found.id for found in checks.check_settings(None)] == ["routers.E004"]
+
+
+def test_settings_are_read_again_when_they_change(settings) -> None:  # noqa: ANN001
+    from routers.conf import settings as library_settings
+
+    settings.SHARDING = {"SHARDS": {"shard02": 2}}
+    assert list(library_settings().shards) == ["shard02"]
+
+
+def test_library_settings_are_memoised() -> None:
+    assert settings() is settings()
+
+
+@isolate_apps("tests.unit.routers.shop")
+def test_meta_that_is_not_inherited_is_found(only) -> None:  # noqa: ANN001
+    class Bare(ShardedModel):
+        class Meta:
+            app_label = "shop"
+
+    assert only(Bare) == ["routers.E005"]
+
+
+@isolate_apps("tests.unit.routers.shop", "django.contrib.contenttypes")
+def test_many_to_many_without_an_account_and_catalog_reference_are_found(only) -> None:  # noqa: ANN001
+    class Wrong(ShardedModel):
+        others = models.ManyToManyField("self")
+        kind = models.ForeignKey(ContentType, on_delete=models.CASCADE)
+
+        class Meta(ShardedModel.Meta):
+            app_label = "shop"
+
+    assert sorted(only(Wrong)) == ["routers.E006", "routers.E007"]

@@ -1,0 +1,155 @@
+"""Every query stays inside its account, or raises."""
+
+from typing import Any
+
+import pytest
+from django.db import models
+
+from routers import AccountNotSet, CrossAccount, account_context, all_accounts, shard_of
+from tests.unit.routers.shop.models import Currency, Line, Order, Plan
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+# Two accounts of one shard, and one of another.
+MINE, NEIGHBOUR, ELSEWHERE = 1, 4097 + 2 * 4096, 2
+
+
+def order_of(account: int, title: str = "order") -> Order:
+    with account_context(account):
+        return Order.objects.create(title=title)
+
+
+def test_the_accounts_of_these_tests() -> None:
+    assert shard_of(MINE) == shard_of(NEIGHBOUR) != shard_of(ELSEWHERE)
+
+
+def test_rows_land_on_their_accounts_shard_and_no_other() -> None:
+    for account in (MINE, NEIGHBOUR, ELSEWHERE):
+        order_of(account)
+    counts = {}
+    for shard in ("shard01", "shard02", "shard03"):
+        with all_accounts(shard):
+            counts[shard] = Order.objects.count()
+    assert counts == {"shard01": 0, shard_of(MINE): 2, shard_of(ELSEWHERE): 1}
+
+
+def test_new_row_is_stamped() -> None:
+    assert order_of(MINE).account_id == MINE
+
+
+def test_bulk_create_stamps_and_returns_keys() -> None:
+    with account_context(MINE):
+        made = Order.objects.bulk_create([Order(title=str(n)) for n in range(50)])
+    assert {row.account_id for row in made} == {MINE}
+    assert len({row.pk for row in made}) == 50
+
+
+def test_two_accounts_on_one_shard_never_see_each_other() -> None:
+    mine, theirs = order_of(MINE), order_of(NEIGHBOUR)
+    with account_context(MINE):
+        assert list(Order.objects.all()) == [mine]
+        assert not Order.objects.filter(pk=theirs.pk).exists()
+        assert Order.objects.in_bulk([mine.pk, theirs.pk]) == {mine.pk: mine}
+        assert Order.objects.update(title="changed") == 1
+        assert Order.objects.count() == 1
+        with pytest.raises(Order.DoesNotExist):
+            Order.objects.get(pk=theirs.pk)
+        assert Order.objects.all().delete() == (1, {"shop.Order": 1})
+    with account_context(NEIGHBOUR):
+        theirs.refresh_from_db()
+        assert theirs.title == "order"
+
+
+QUERIES: dict[str, Any] = {
+    "all": lambda: list(Order.objects.all()),
+    "get": lambda: Order.objects.get(pk=1),
+    "create": lambda: Order.objects.create(title="x"),
+    "bulk_create": lambda: Order.objects.bulk_create([Order(title="x")]),
+    "get_or_create": lambda: Order.objects.get_or_create(title="x"),
+    "count": lambda: Order.objects.count(),
+    "aggregate": lambda: Order.objects.aggregate(models.Count("id")),
+    "update": lambda: Order.objects.update(title="x"),
+    "in_bulk": lambda: Order.objects.in_bulk([1]),
+    "raw": lambda: list(Order.objects.raw("SELECT * FROM shop_order")),
+    "save": lambda: Order(title="x", account_id=MINE).save(),
+}
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+def test_without_an_account_it_raises_naming_model_and_cure(query: Any) -> None:
+    with pytest.raises(AccountNotSet, match=r"shop\.Order is sharded.*with account_context"):
+        query()
+
+
+@pytest.mark.parametrize("change", ["save", "delete", "refresh_from_db"])
+def test_instance_outside_its_account_raises(change: str) -> None:
+    order = order_of(MINE)
+    with pytest.raises(AccountNotSet):
+        getattr(order, change)()
+
+
+def test_instance_of_another_account_is_not_saved_or_deleted() -> None:
+    order = order_of(NEIGHBOUR)
+    with account_context(MINE):
+        with pytest.raises(CrossAccount, match=f"belongs to account {NEIGHBOUR}, but account 1"):
+            order.save()
+        with pytest.raises(CrossAccount):
+            order.delete()
+
+
+def test_relation_across_accounts_is_refused() -> None:
+    order = order_of(NEIGHBOUR)
+    with account_context(MINE), pytest.raises(CrossAccount, match=r"cannot refer to shop\.Order"):
+        Line.objects.create(order=order)
+
+
+def test_related_rows_are_found_on_the_shard() -> None:
+    with account_context(MINE):
+        order = Order.objects.create(title="x")
+        line = Line.objects.create(order=order)
+        assert list(order.lines.all()) == [line]
+        assert Line.objects.select_related("order").get().order.title == "x"
+        assert Order.objects.prefetch_related("lines").get().lines.all()[0] == line
+        assert Line.objects.get().order == order
+
+
+def test_account_never_changes_by_update() -> None:
+    order_of(MINE)
+    with account_context(MINE), pytest.raises(CrossAccount, match="never changes"):
+        Order.objects.update(account_id=NEIGHBOUR)
+
+
+def test_query_keeps_its_account_and_is_refused_inside_another() -> None:
+    mine = order_of(MINE)
+    with account_context(MINE):
+        begun = Order.objects.all()
+    with account_context(ELSEWHERE), pytest.raises(CrossAccount, match="begun for account 1"):
+        list(begun)
+    assert list(begun) == [mine]
+
+
+def test_all_accounts_reads_a_whole_shard_and_writes_only_named_accounts() -> None:
+    order_of(MINE)
+    order_of(NEIGHBOUR)
+    with all_accounts(shard_of(MINE)):
+        assert {order.account_id for order in Order.objects.all()} == {MINE, NEIGHBOUR}
+        with pytest.raises(AccountNotSet):
+            Order.objects.create(title="whose?")
+        assert Order.objects.create(title="x", account_id=MINE).account_id == MINE
+
+
+def test_global_models_live_in_the_catalog() -> None:
+    with account_context(MINE):
+        assert Plan.objects.create(name="free")._state.db == "default"
+        assert Plan.objects.get()._state.db == "default"
+
+
+def test_reference_models_are_read_beside_the_account() -> None:
+    Currency.objects.create(code="EUR", name="Euro")
+    for shard in ("shard01", "shard02", "shard03"):
+        Currency(code="EUR", name="Euro").save(using=shard)
+    with account_context(MINE):
+        order = Order.objects.create(title="x", currency=Currency.objects.get())
+        assert Order.objects.get(currency__name="Euro") == order
+        assert Currency.objects.get()._state.db == shard_of(MINE)
+    assert Currency.objects.get()._state.db == "default"
