@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import F, Q, QuerySet
@@ -83,7 +84,7 @@ def paginate(
     backwards = bool(before and not after)
     direction = order.reversed() if backwards else order
     if cursor:
-        rows = rows.filter(_following(direction, cursor))
+        rows = _following(rows, direction, cursor)
     found = list(rows.order_by(*direction.by())[: size + 1])
     more, found = len(found) > size, found[:size]
     if backwards:
@@ -96,11 +97,11 @@ def paginate(
     )
 
 
-def _following(order: _Order, cursor: str) -> Q:
+def _following(rows: QuerySet[M], order: _Order, cursor: str) -> QuerySet[M]:
     value, row_id = _parse(cursor)
     try:
-        return order.following(value, row_id)
-    except (TypeError, ValueError) as error:
+        return rows.filter(order.following(value, row_id))
+    except (TypeError, ValueError, ValidationError) as error:
         raise BadCursor(cursor) from error
 
 
@@ -123,6 +124,8 @@ def _parse(cursor: str) -> tuple[Any, int]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         value, row_id = json.loads(base64.urlsafe_b64decode(padded))
+        if "\0" in str(value):
+            raise BadCursor(cursor)
         return value, int(row_id)
     except (ValueError, TypeError, binascii.Error) as error:
         raise BadCursor(cursor) from error
