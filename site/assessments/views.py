@@ -1,0 +1,186 @@
+"""An account's pages: dashboard, sessions, report, invitations, tests."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.db import IntegrityError
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from accounts.access import MemberRequest, inviter_required, member_required
+from assessments import selectors, services
+from assessments.columns import column_heads
+from assessments.forms import CsvForm, InviteForm, SessionsForm, TestForm
+from assessments.imports import ImportRefused, import_candidates
+from assessments.keyset import BadCursor, Page
+from assessments.models import TestSession
+
+__all__ = [
+    "answer_output",
+    "dashboard",
+    "invite",
+    "invite_csv",
+    "report",
+    "sessions",
+    "test_new",
+    "tests",
+]
+
+SHOWN_REJECTS = 200
+
+
+@member_required
+@require_safe
+def dashboard(request: MemberRequest) -> HttpResponse:
+    """The account at a glance."""
+    figures = selectors.dashboard()
+    left = request.account.credits - figures.started
+    context = {"figures": figures, "credits_left": max(left, 0)}
+    return render(request, "assessments/dashboard.html", context)
+
+
+@member_required
+@require_safe
+def sessions(request: MemberRequest) -> HttpResponse:
+    """The sessions table: filter, search, order, and a page of it."""
+    form = SessionsForm(request.GET or None, list(selectors.tests()))
+    form.is_bound = True
+    wanted = form.wanted()
+    try:
+        page = selectors.session_page(
+            wanted, after=request.GET.get("after"), before=request.GET.get("before")
+        )
+    except BadCursor:
+        return render(request, "assessments/bad_cursor.html", status=400)
+    context = {
+        "form": form,
+        "page": page,
+        "heads": column_heads(request.GET, wanted),
+        "is_filtered": bool(wanted.search or wanted.status or wanted.test_id),
+        **_page_links(request, page),
+    }
+    return render(request, "assessments/sessions.html", context)
+
+
+def _page_links(request: MemberRequest, page: Page[TestSession]) -> dict[str, str | None]:
+    def link(**cursor: str | None) -> str | None:
+        kept = {k: v for k, v in request.GET.items() if v and k not in ("after", "before")}
+        return f"?{urlencode({**kept, **cursor})}" if all(cursor.values()) else None
+
+    first = link() if request.GET.get("after") or request.GET.get("before") else None
+    return {"next": link(after=page.after), "previous": link(before=page.before), "first": first}
+
+
+@member_required
+@require_safe
+def report(request: MemberRequest, code: str) -> HttpResponse:
+    """One session: candidate, state, tasks, total, timeline. Says so while it is not ready."""
+    session = _session_or_404(code)
+    rows = selectors.task_rows(session)
+    context = {
+        "session": session,
+        "rows": rows,
+        "submitted": any(row.answer for row in rows),
+        "timeline": selectors.timeline(session, rows),
+    }
+    return render(request, "assessments/report.html", context)
+
+
+@member_required
+@require_safe
+def answer_output(request: MemberRequest, code: str, task_slug: str) -> HttpResponse:
+    """The whole of a submitted output, as a file."""
+    session = _session_or_404(code)
+    for row in selectors.task_rows(session):
+        if row.answer and row.task.slug == task_slug:
+            return text_file(row.answer.output, f"{session.code}-{task_slug}-output.txt")
+    raise Http404
+
+
+@inviter_required
+def invite(request: MemberRequest) -> HttpResponse:
+    """Invite one person; then the page shows the link to send, and is ready for the next."""
+    form = InviteForm(request.POST or None, initial={"test": request.GET.get("test")})
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        session = services.session_invite(**given)
+        query = urlencode({"made": session.code, "test": given["test"].pk})
+        return redirect(f"{reverse('assessments:invite', args=[request.account.slug])}?{query}")
+    made = _session_or_none(request.GET.get("made", ""))
+    return render(request, "assessments/invite.html", {"form": form, "made": made})
+
+
+@inviter_required
+def invite_csv(request: MemberRequest) -> HttpResponse:
+    """Candidates from a file. The POST answers with the result: sent again, it adds nothing."""
+    form = CsvForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        test = form.cleaned_data["test"]
+        try:
+            result = import_candidates(form.cleaned_data["file"].file, test=test)
+        except ImportRefused as refusal:
+            form.add_error("file", str(refusal))
+        else:
+            context: dict[str, Any] = {
+                "result": result,
+                "test": test,
+                "rejected": result.rejected[:SHOWN_REJECTS],
+                "more_rejected": max(len(result.rejected) - SHOWN_REJECTS, 0),
+            }
+            return render(request, "assessments/invite_csv_result.html", context)
+    return render(request, "assessments/invite_csv.html", {"form": form})
+
+
+@member_required
+@require_safe
+def tests(request: MemberRequest) -> HttpResponse:
+    """The account's tests and the tasks in each."""
+    found = selectors.tests().prefetch_related("test_tasks__task")
+    return render(request, "assessments/tests.html", {"tests": found})
+
+
+@inviter_required
+def test_new(request: MemberRequest) -> HttpResponse:
+    """Make a test."""
+    form = TestForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and _test_created(form):
+        messages.success(request, f"The test “{form.cleaned_data['name']}” is ready.")
+        return redirect("assessments:tests", request.account.slug)
+    return render(request, "assessments/test_new.html", {"form": form})
+
+
+def _test_created(form: TestForm) -> bool:
+    """False, with an error in the form, where somebody else was faster with the same name."""
+    names = ("name", "minutes", "tasks")
+    try:
+        services.test_create(**{name: form.cleaned_data[name] for name in names})
+    except IntegrityError:
+        form.add_error("name", "There is a test of that name already.")
+        return False
+    return True
+
+
+def text_file(text: str, name: str) -> HttpResponse:
+    """A plain text file to save."""
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _session_or_404(code: str) -> TestSession:
+    session = _session_or_none(code)
+    if session is None:
+        raise Http404
+    return session
+
+
+def _session_or_none(code: str) -> TestSession | None:
+    if not code.isalnum():
+        return None
+    try:
+        return selectors.session_by_code(code)
+    except TestSession.DoesNotExist:
+        return None

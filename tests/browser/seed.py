@@ -1,0 +1,157 @@
+"""Demo data for browser tests, made through the services. Run with FULCRUM_CONFIG set; prints JSON."""
+
+import json
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "site"), str(ROOT)]
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+import django
+
+django.setup()
+
+from accounts.models import Account, Membership, User
+from accounts.services import account_create, membership_set
+from assessments import services
+from assessments.judging import judge_session
+from assessments.models import Answer, Test, TestSession
+from django.utils import timezone
+from routers import account_context
+from tasks import library
+from tasks.models import Country, Task
+
+PASSWORD = "balance-beam-7"  # noqa: S105 - for this throw-away site only
+PEOPLE = (
+    "Ada Marsh",
+    "Bertrand Okafor",
+    "Chiyo Tanaka",
+    "Dmitri Sokolov",
+    "Eilidh Fraser",
+    "Farid Haddad",
+    "Giulia Moretti",
+    "Henrik Aalto",
+    "Ines Carvalho",
+    "<script>alert('name')</script>",
+    "Johann-Sebastian Freiherr von und zu Oberammergau-Hinterzarten",
+    "Kwame Mensah",
+)
+SESSIONS = 60
+
+
+def main() -> None:
+    owner = User.objects.create_user("owner@example.com", PASSWORD, name="Olive Owner")
+    viewer = User.objects.create_user("viewer@example.com", PASSWORD)
+    both = User.objects.create_user("both@example.com", PASSWORD)
+    User.objects.create_user("nobody@example.com", PASSWORD)
+    harbour = account_create(
+        slug="harbour", name="Harbour Freight", owner=owner, plan=Account.Plan.TEAM, credits=500
+    )
+    quarry = account_create(slug="quarry", name="Quarry & Sons", owner=both)
+    membership_set(user=viewer, account=harbour, role=Membership.Role.VIEWER)
+    membership_set(user=both, account=harbour, role=Membership.Role.RECRUITER)
+    with account_context(harbour.pk):
+        codes = _fill()
+    print(
+        json.dumps({"password": PASSWORD, "empty": quarry.slug, "account": harbour.slug, **codes})
+    )
+
+
+def _fill() -> dict[str, str]:
+    tests = _tests()
+    for number in range(SESSIONS):
+        _session(number, tests[number % len(tests)])
+    return {
+        "judged": _judged(tests[0]),
+        "open": _started(tests[0], "open@example.com", "Olga Open"),
+        "invited": services.session_invite(
+            test=tests[0], email="invited@example.com", name="Ivo Invited"
+        ).code,
+        "waiting": _waiting(tests[0]),
+        "over": _over(tests[0]),
+    }
+
+
+def _tests() -> list[Test]:
+    chosen = {
+        "Backend engineer": ["equilibrium-index", "leader", "ways-to-pay"],
+        "Data engineer": ["best-run", "first-free-number"],
+        "Graduate programme": ["equilibrium-index"],
+    }
+    known = {task.slug: task for task in Task.objects.order_by("pk")}
+    everything = list(known.values())
+    return [
+        services.test_create(
+            name=name,
+            minutes=60 + 15 * number,
+            tasks=[known[slug] for slug in slugs if slug in known] or everything[:2],
+        )
+        for number, (name, slugs) in enumerate(chosen.items())
+    ]
+
+
+def _session(number: int, test: Test) -> None:
+    name = PEOPLE[number % len(PEOPLE)]
+    session = services.session_invite(test=test, email=f"person{number}@example.com", name=name)
+    session.created_at = timezone.now() - timedelta(hours=7 * number + 1)
+    if number % 4:
+        session.started_at = session.created_at + timedelta(minutes=20)
+        session.finished_at = session.judged_at = session.started_at + timedelta(minutes=50)
+        session.status = TestSession.Status.CLOSED
+        session.maximum = 100 * test.test_tasks.count()
+        session.score = session.maximum * (number * 37 % 101) // 100
+        session.similarity = number * 13 % 100 if number % 3 else None
+        session.country = Country.objects.get(code="PL")
+    session.save()
+
+
+def _started(test: Test, email: str, name: str) -> str:
+    session = services.session_invite(test=test, email=email, name=name)
+    return services.session_start(session).code
+
+
+def _answered(test: Test, email: str, name: str) -> TestSession:
+    code = _started(test, email, name)
+    session = TestSession.objects.select_related("test").get(code=code)
+    for place in test.test_tasks.select_related("task"):
+        right = library.solution_file(library.get(place.task.slug), code).splitlines()
+        kept = len(right) - place.position + 1
+        services.answer_submit(session, task=place.task, output="\n".join(right[:kept]))
+    return session
+
+
+def _judged(test: Test) -> str:
+    session = _answered(test, "judged@example.com", "Judith Judged")
+    ended = timezone.now()
+    TestSession.objects.filter(pk=session.pk).update(
+        status=TestSession.Status.FINISHED,
+        created_at=ended - timedelta(days=2),
+        started_at=ended - timedelta(minutes=48),
+        finished_at=ended,
+    )
+    for place, answer in enumerate(Answer.objects.filter(session=session).order_by("pk")):
+        submitted = ended - timedelta(minutes=35 - 12 * place)
+        Answer.objects.filter(pk=answer.pk).update(submitted_at=submitted)
+    judge_session(session.pk)
+    return session.code
+
+
+def _waiting(test: Test) -> str:
+    session = _answered(test, "waiting@example.com", "Wanda Waiting")
+    TestSession.objects.filter(pk=session.pk).update(
+        status=TestSession.Status.FINISHED, finished_at=timezone.now()
+    )
+    return session.code
+
+
+def _over(test: Test) -> str:
+    code = _started(test, "over@example.com", "Otto Over")
+    TestSession.objects.filter(code=code).update(started_at=timezone.now() - timedelta(days=1))
+    return code
+
+
+if __name__ == "__main__":
+    main()
