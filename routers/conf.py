@@ -10,6 +10,7 @@ SHARDING = {
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -34,7 +35,7 @@ class Settings:
 @cache
 def settings() -> Settings:
     """The project's settings. Raises KeyError where `SHARDING["SHARDS"]` is missing."""
-    raw = django_settings.SHARDING
+    raw: dict[str, Any] = django_settings.SHARDING
     resolver = raw.get("ACCOUNT_FROM_SLUG")
     return Settings(
         shards=dict(raw["SHARDS"]),

@@ -1,7 +1,6 @@
 """Where a model lives: sharded, reference or global."""
 
 from enum import StrEnum
-from functools import cache
 
 from django.apps import apps
 from django.db import models
@@ -18,9 +17,8 @@ class Placement(StrEnum):
     GLOBAL = "global"
 
 
-@cache
 def placement_of(model: type[models.Model]) -> Placement:
-    """A model's placement, by its base class. Memoised: it is asked for every query."""
+    """A model's placement, by its base class."""
     from routers.models import ReferenceModel, ShardedModel
 
     if issubclass(model, ShardedModel):
@@ -60,5 +58,6 @@ def reference_models() -> list[type[models.Model]]:
 
 
 def _models_of(placement: Placement) -> list[type[models.Model]]:
-    found = [model for model in apps.get_models() if placement_of(model) is placement]
+    every: list[type[models.Model]] = apps.get_models()
+    found = [model for model in every if placement_of(model) is placement]
     return sorted(found, key=lambda model: model._meta.label)

@@ -43,7 +43,7 @@ def stamp(instance: Any) -> None:
 
 def _loaded_relations(instance: models.Model) -> Iterable[models.Model]:
     for field in instance._meta.concrete_fields:
-        if field.is_relation and field.is_cached(instance):
+        if isinstance(field, models.ForeignKey) and field.is_cached(instance):
             related = field.get_cached_value(instance)
             if related is not None:
                 yield related

@@ -23,7 +23,7 @@ class NullsLastIndex(models.Index):
         schema_editor: BaseDatabaseSchemaEditor,
         using: str = "",
         **kwargs: Any,
-    ) -> Statement | None:
+    ) -> Statement:
         if schema_editor.connection.vendor != "sqlite":
             return super().create_sql(model, schema_editor, using, **kwargs)
         plain = models.Index(*map(_without_nulls_last, self.expressions), name=self.name)
@@ -33,5 +33,5 @@ class NullsLastIndex(models.Index):
 def _without_nulls_last(expression: BaseExpression | Combinable) -> BaseExpression | Combinable:
     expression = copy(expression)
     if isinstance(expression, OrderBy):
-        expression.nulls_last = None
+        expression.nulls_last = None  # type: ignore[assignment]
     return expression

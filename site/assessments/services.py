@@ -8,7 +8,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 
 from assessments.models import Answer, Candidate, Test, TestSession, TestTask
-from routers import account_atomic, current_account
+from routers import account_atomic
 from routers.transactions import account_on_commit
 from tasks.library import MAX_OUTPUT_BYTES, SubmissionTooLarge
 from tasks.models import Country, Task
@@ -110,7 +110,7 @@ def session_finish(session: TestSession) -> TestSession:
             session.status = Status.FINISHED
             session.finished_at = timezone.now()
             session.save(update_fields=["status", "finished_at"])
-            account_on_commit(lambda: _ask_for_judging(session))
+            account_on_commit(lambda: _ask_for_judging(session.account_id, session.pk))
     return session
 
 
@@ -132,11 +132,11 @@ def _maximum(session: TestSession) -> int:
     return sum(row.task.points for row in chosen)
 
 
-def _ask_for_judging(session: TestSession) -> None:
+def _ask_for_judging(account_id: int, session_id: int) -> None:
     """Send the job. With the broker away the periodic sweep asks again, so nothing is lost."""
     from assessments.jobs import judge  # jobs call services, so this cannot stand above
 
     try:
-        judge.delay(current_account(), session.pk)
+        judge.delay(account_id, session_id)
     except BrokerAway as error:
-        logger.warning("The broker is away (%s): the sweep will send %s later.", error, session)
+        logger.warning("The broker is away (%s): the sweep asks for %s again.", error, session_id)

@@ -51,9 +51,9 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
 
 
 @pytest.fixture(autouse=True)
-def shard_map() -> Iterator[Any]:
+def shard_map() -> Any:
     """A map with even slots over the settings' shards, whatever the test before left behind."""
     from routers.conf import settings
     from routers.shard_map import ShardMap, use_map
 
-    yield use_map(ShardMap.even(sorted(settings().shards)))
+    return use_map(ShardMap.even(sorted(settings().shards)))

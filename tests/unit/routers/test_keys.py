@@ -54,7 +54,7 @@ def test_sqlite_keys_are_unique_under_threads() -> None:
 @pytest.mark.django_db(databases="__all__")
 def test_number_that_changed_is_refused() -> None:
     if connections["shard01"].vendor != "postgresql":
-        with pytest.raises(RoutingError, match="makes keys with the number 1.*gives it 9"):
+        with pytest.raises(RoutingError, match=r"makes keys with the number 1.*gives it 9"):
             keys._same_number("shard01", configured=9, stored=1)
     else:
         keys.install(connections["shard01"])

@@ -59,7 +59,7 @@ def test_no_shards_is_refused() -> None:
 
 @pytest.mark.django_db
 def test_missing_map_names_the_cure() -> None:
-    with pytest.raises(NoShardMap, match="manage.py shards init"):
+    with pytest.raises(NoShardMap, match=r"manage\.py shards init"):
         refresh_map()
 
 

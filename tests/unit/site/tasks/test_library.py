@@ -9,6 +9,7 @@ from itertools import combinations, count, pairwise, permutations
 from random import Random
 
 import pytest
+
 from tasks import library
 from tasks.library import Case, Problem, SubmissionTooLarge, UnknownCase, UnknownTask
 
@@ -41,7 +42,7 @@ def problem(request: pytest.FixtureRequest) -> Problem:
 
 
 def seeded(seed: object) -> Random:
-    return Random(str(seed))  # noqa: S311 - the same cases in every run
+    return Random(str(seed))
 
 
 @cache

@@ -1,0 +1,130 @@
+"""Runs the tests: `make test`, `make test-fast`, `make lint`; `T=path` narrows.
+
+Each suite is one pytest run with its own settings. The two engines run the same unit tests.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+TEST_ROOT = CHECKOUT / ".cluster" / "test"
+TEST_CLUSTER = CHECKOUT / "tests" / "cluster" / "cluster.yml"
+LIBRARY_OF_TASKS = "tests/unit/site/tasks"  # touches no database
+SITE, LIBRARY = "tests.unit.site.settings", "tests.unit.routers.settings"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A pytest run: its folders, Django settings, and what must stand before it."""
+
+    title: str
+    paths: tuple[str, ...]
+    settings: str | None = None
+    ignored: tuple[str, ...] = ()
+    servers: bool = False
+    browser: bool = False
+    fast: bool = False
+
+    def narrowed(self, wanted: str) -> tuple[str, ...]:
+        """The part of the suite that `wanted` (a path, perhaps with ::test) names."""
+        if not wanted:
+            return self.paths
+        inside = [path for path in self.paths if path.startswith(wanted.rstrip("/"))]
+        return tuple(inside) or ((wanted,) if wanted.startswith(self.paths) else ())
+
+
+SUITES = (
+    Suite("infra", ("tests/unit/infra",), fast=True),
+    Suite("routers on SQLite", ("tests/unit/routers",), LIBRARY, fast=True),
+    Suite("site on SQLite", ("tests/unit/site",), SITE, fast=True),
+    Suite("routers on PostgreSQL", ("tests/unit/routers",), LIBRARY, servers=True),
+    Suite("site on PostgreSQL", ("tests/unit/site",), SITE, (LIBRARY_OF_TASKS,), servers=True),
+    Suite("cluster", ("tests/cluster",)),
+    Suite("browser", ("tests/browser",), browser=True),
+)
+
+
+@dataclass
+class Report:
+    """What each suite came to, printed at the end."""
+
+    lines: list[str] = field(default_factory=list)
+    failed: bool = False
+
+    def add(self, title: str, status: int, seconds: float) -> None:
+        self.failed |= status != 0
+        self.lines.append(f"  {'ok    ' if status == 0 else 'FAILED'} {title} ({seconds:.0f} s)")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
+    parser.add_argument("path", nargs="?", default="", help="a folder, a file, or file::test")
+    parser.add_argument("--fast", action="store_true", help="the unit tests on SQLite only")
+    parser.add_argument("--lint", action="store_true", help="ruff and mypy only")
+    options = parser.parse_args()
+    report = Report()
+    if options.lint or not (options.fast or options.path):
+        _lint(report)
+    if not options.lint:
+        chosen = [suite for suite in SUITES if suite.fast or not options.fast]
+        _run_suites(chosen, options.path, report)
+    print("\n".join(["", "Suites:", *report.lines]))
+    return int(report.failed)
+
+
+def _lint(report: Report) -> None:
+    for title, *command in (
+        ("ruff check", "ruff", "check", "."),
+        ("ruff format", "ruff", "format", "--check", "."),
+        ("mypy routers infra", "mypy", "routers", "infra"),
+        ("mypy site", "mypy", "site"),
+    ):
+        _step(report, title, [sys.executable, "-m", *command], {})
+
+
+def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
+    todo = [(suite, paths) for suite in suites if (paths := suite.narrowed(path))]
+    if not todo:
+        sys.exit(f"T={path}: no suite has that path. The suites are in tests/__main__.py.")
+    if any(suite.servers for suite, _ in todo):
+        _step(report, "test servers", [*_infra(), "up", "--only", "servers"], {})
+    if any(suite.browser for suite, _ in todo) and not shutil.which("chromium"):
+        _install("chromium")
+    for suite, paths in todo:
+        command = [sys.executable, "-m", "pytest", *paths]
+        command += [f"--ignore={path}" for path in suite.ignored]
+        if suite.settings:
+            command.append(f"--ds={suite.settings}")
+        config = str(TEST_ROOT / "site.json") if suite.servers else None
+        _step(report, suite.title, command, {"FULCRUM_CONFIG": config})
+
+
+def _infra() -> list[str]:
+    options = ["--cluster", str(TEST_CLUSTER), "--root", str(TEST_ROOT)]
+    return [sys.executable, "-m", "infra", *options]
+
+
+def _install(package: str) -> None:
+    """Debian's package, as root or by sudo."""
+    become_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    script = CHECKOUT / "infra" / "install-packages.sh"
+    subprocess.run([*become_root, "sh", str(script), package], check=True)
+
+
+def _step(report: Report, title: str, command: list[str], variables: dict[str, str | None]) -> None:
+    print(f"\n=== {title}", flush=True)
+    environment = {name: value for name, value in os.environ.items() if name not in variables}
+    environment |= {name: value for name, value in variables.items() if value}
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False)
+    report.add(title, done.returncode, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
