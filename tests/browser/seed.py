@@ -1,30 +1,21 @@
-"""Demo data for browser tests, made through the services. Run with FULCRUM_CONFIG set; prints JSON."""
+"""Demo data for the browser tests, made through the services; needs Django to be set up."""
 
-import json
-import os
-import sys
 from datetime import timedelta
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "site"), str(ROOT)]
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
-import django
-
-django.setup()
+from django.utils import timezone
 
 from accounts.models import Account, Membership, User
 from accounts.services import account_create, membership_set
 from assessments import services
 from assessments.judging import judge_session
 from assessments.models import Answer, Test, TestSession
-from django.utils import timezone
 from routers import account_context
 from tasks import library
 from tasks.models import Country, Task
 
-PASSWORD = "balance-beam-7"  # noqa: S105 - for this throw-away site only
+__all__ = ["fill"]
+
+PASSWORD = "balance-beam-7"
 PEOPLE = (
     "Ada Marsh",
     "Bertrand Okafor",
@@ -42,7 +33,8 @@ PEOPLE = (
 SESSIONS = 60
 
 
-def main() -> None:
+def fill() -> dict[str, str]:
+    """One account with everything in it, one with nothing; returns names and codes."""
     owner = User.objects.create_user("owner@example.com", PASSWORD, name="Olive Owner")
     viewer = User.objects.create_user("viewer@example.com", PASSWORD)
     both = User.objects.create_user("both@example.com", PASSWORD)
@@ -54,13 +46,11 @@ def main() -> None:
     membership_set(user=viewer, account=harbour, role=Membership.Role.VIEWER)
     membership_set(user=both, account=harbour, role=Membership.Role.RECRUITER)
     with account_context(harbour.pk):
-        codes = _fill()
-    print(
-        json.dumps({"password": PASSWORD, "empty": quarry.slug, "account": harbour.slug, **codes})
-    )
+        codes = _sessions()
+    return {"password": PASSWORD, "empty": quarry.slug, "account": harbour.slug, **codes}
 
 
-def _fill() -> dict[str, str]:
+def _sessions() -> dict[str, str]:
     tests = _tests()
     for number in range(SESSIONS):
         _session(number, tests[number % len(tests)])
@@ -151,7 +141,3 @@ def _over(test: Test) -> str:
     code = _started(test, "over@example.com", "Otto Over")
     TestSession.objects.filter(code=code).update(started_at=timezone.now() - timedelta(days=1))
     return code
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,163 @@
+"""A site of its own on SQLite, served by gunicorn, and a headless Chromium to use it with."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SEED = (
+    "import json, django; django.setup(); from tests.browser.seed import fill; "
+    "print(json.dumps(fill()))"
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running site: its address, and the names and codes that the seed made."""
+
+    url: str
+    seeded: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.seeded[name]
+
+    def account_url(self, path: str = "", account: str = "account") -> str:
+        return f"{self.url}/a/{self.seeded[account]}/{path}"
+
+    def candidate_url(self, code: str, path: str = "") -> str:
+        return f"{self.url}/c/{self.seeded['account']}/{self.seeded.get(code, code)}/{path}"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site, migrated, seeded and answering."""
+    folder = tmp_path_factory.mktemp("site")
+    port = _free_port()
+    environment = _environment(folder, f"http://127.0.0.1:{port}")
+    for command in (["migrate_shards"], ["load_tasks"]):
+        _run([sys.executable, "-m", "django", *command], environment)
+    seeded = json.loads(_run([sys.executable, "-c", SEED], environment))
+    gunicorn = [sys.executable, "-m", "gunicorn", "config.wsgi", "--no-control-socket"]
+    gunicorn += ["--bind", f"127.0.0.1:{port}", "--threads", "4"]
+    with (folder / "gunicorn.log").open("w") as log:
+        server = subprocess.Popen(gunicorn, env=environment, cwd=CHECKOUT, stdout=log, stderr=log)
+    try:
+        _wait_for(server, f"http://127.0.0.1:{port}/login/", folder / "gunicorn.log")
+        yield Site(f"http://127.0.0.1:{port}", seeded)
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def site_url(site: Site) -> str:
+    """The site's address."""
+    return site.url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("No chromium on this machine. `apt-get install chromium` brings it.")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser of a new visitor."""
+    made = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A page that fails the test by any error on its console, once `console_errors` is asked."""
+    return context.new_page()
+
+
+def log_in(page: Page, site: Site, email: str = "owner@example.com") -> None:
+    """Log in by the form."""
+    page.goto(f"{site.url}/login/")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(site["password"])
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(lambda url: "/login/" not in url)
+
+
+def _environment(folder: Path, url: str) -> dict[str, str]:
+    names = [f"shard{number:02}" for number in range(1, 5)]
+    shards = {
+        name: {"name": str(folder / f"{name}.sqlite3"), "number": number}
+        for number, name in enumerate(names, start=1)
+    }
+    config: dict[str, Any] = {
+        "engine": "sqlite",
+        "secret_key": "only for the browser tests, and long enough to be taken",
+        "debug": False,
+        "allowed_hosts": ["127.0.0.1"],
+        "public_url": url,
+        "databases": {"default": {"name": str(folder / "catalog.sqlite3")}, **shards},
+        "cache": None,
+        "broker": None,
+    }
+    (folder / "site.json").write_text(json.dumps(config))
+    return {
+        **os.environ,
+        "FULCRUM_CONFIG": str(folder / "site.json"),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "PYTHONPATH": f"{CHECKOUT / 'site'}{os.pathsep}{CHECKOUT}",
+    }
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command, env=environment, cwd=CHECKOUT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own http address
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"The site did not answer in {START_SECONDS} s:\n{log.read_text()}")
