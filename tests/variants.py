@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CHECKOUT", "Variant"]
+__all__ = ["CHECKOUT", "TEST", "Variant"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ORIGINAL = CHECKOUT / "infra" / "cluster.yml"
@@ -39,3 +39,6 @@ class Variant:
     def options(self) -> list[str]:
         """For `python -m infra`."""
         return ["--cluster", str(self.describe()), "--root", str(self.root)]
+
+
+TEST = Variant("test", shift=10_000)

@@ -5,9 +5,11 @@ the same four servers, all four at once: `seed_demo` into the shards, psql into 
 from a dump of each shard. Rounds alternate.
 """
 
+import io
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 
 from tests.bench.cluster import SHARDS, manage, owner, secrets, superuser
@@ -17,6 +19,11 @@ __all__ = ["bench_seeding"]
 ROUNDS = 3
 TABLES = ("assessments_candidate", "assessments_testsession", "assessments_answer")
 BASELINE = "baseline"
+REFERRED = {  # what the rows refer to
+    "tasks_country": "TABLE tasks_country",
+    "tasks_task": "TABLE tasks_task",
+    "assessments_test": "SELECT * FROM assessments_test LIMIT 1",
+}
 
 # Rows as cheap as they can be, in the shape of the real ones. {n} sessions, {a} of them taken.
 STATEMENTS = """
@@ -91,52 +98,33 @@ def _counts() -> dict[str, list[int]]:
 
 
 def _make_baseline(shard: str) -> None:
-    """A database of the same schema, with the same small data, on the same server."""
+    """A database of the same schema on the same server."""
     with superuser(shard, "postgres").cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {BASELINE}")
         cursor.execute(f"CREATE DATABASE {BASELINE}")
-    dump = subprocess.Popen(
-        [*_tool("pg_dump", shard, owner(shard)["name"]), "-T", "assessments_[tca]*"],
-        env=_password(),
-        stdout=subprocess.PIPE,
-    )
-    _load(shard, dump)
-    tables = subprocess.Popen(
-        [*_tool("pg_dump", shard, owner(shard)["name"]), "-s", "-t", "assessments_[tca]*"],
-        env=_password(),
-        stdout=subprocess.PIPE,
-    )
-    _load(shard, tables)
-    copy = "\\copy (SELECT * FROM assessments_test LIMIT 1) TO STDOUT"
-    rows = subprocess.run(
-        [*_tool("psql", shard, owner(shard)["name"]), "-qc", copy],
+    dump = subprocess.run(
+        [*_tool("pg_dump", shard, owner(shard)["name"]), "--schema-only"],
         env=_password(),
         check=True,
         capture_output=True,
     )
     subprocess.run(
-        [*_tool("psql", shard, BASELINE), "-qc", "\\copy assessments_test FROM STDIN"],
-        env=_password(),
-        check=True,
-        input=rows.stdout,
-    )
-
-
-def _load(shard: str, dump: "subprocess.Popen[bytes]") -> None:
-    subprocess.run(
         [*_tool("psql", shard, BASELINE), "-q", "-v", "ON_ERROR_STOP=1"],
         env=_password(),
-        stdin=dump.stdout,
+        input=dump.stdout,
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    assert dump.wait() == 0
+    source, target = superuser(shard).cursor(), superuser(shard, BASELINE).cursor()
+    for table, rows in REFERRED.items():
+        buffer = io.StringIO()
+        source.copy_expert(f"COPY ({rows}) TO STDOUT", buffer)
+        buffer.seek(0)
+        target.copy_expert(f"COPY {table} FROM STDIN", buffer)
 
 
 def _psql(number: int, added: dict[str, list[int]]) -> tuple[int, float]:
     """All four servers at once; the seconds are psql's, from first statement to last."""
-    import time
-
     began = time.monotonic()
     running = []
     for shard, (candidates, _, answers) in added.items():

@@ -1,0 +1,74 @@
+"""`make bench`: what the site does on this machine, as ratios of one interleaved run."""
+
+import argparse
+import statistics
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.cluster import BENCH, infra, manage
+from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
+from tests.bench.seeding import bench_seeding
+from tests.bench.startup import bench_startup
+from tests.variants import CHECKOUT, TEST
+
+ACCOUNTS = 200
+PARTS = ("startup", "seeding", "pages")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=PARTS)
+    parser.add_argument("--sessions", type=int, default=1_000_000)
+    parser.add_argument("--keep", action="store_true", help="leave the cluster and its data")
+    options = parser.parse_args()
+    console = Console(width=110)
+    infra("up")
+    try:
+        for part in options.parts:
+            console.print(globals()[f"_{part}"](options.sessions))
+    finally:
+        if not options.keep:
+            infra("clean", "--yes")
+
+
+def _startup(sessions: int) -> Table:
+    up = [sys.executable, "-m", "infra", *TEST.options(), "up", "--only", "servers"]
+    subprocess.run(up, cwd=CHECKOUT, check=True)
+    seconds = bench_startup(7, TEST)
+    table = Table("test databases made on", "median s", "ratio", title="start of the unit tests")
+    base = statistics.median(next(iter(seconds.values())))
+    for engine, values in seconds.items():
+        median = statistics.median(values)
+        table.add_row(engine, f"{median:.2f}", f"{median / base:.1f}")
+    return table
+
+
+def _seeding(sessions: int) -> Table:
+    table = Table("round", "rows", "seed_demo rows/s", "psql rows/s", "ratio", title="seed_demo")
+    rounds = bench_seeding(ACCOUNTS, sessions)
+    for number, done in enumerate(rounds, start=1):
+        rates = done.rows / done.seed_seconds, done.psql_rows / done.psql_seconds
+        table.add_row(
+            str(number), f"{done.rows:,}", *(f"{rate:,.0f}" for rate in rates), f"{done.ratio:.2f}"
+        )
+    if rounds:
+        median = statistics.median(done.ratio for done in rounds)
+        table.add_row("median", "", "", "", f"{median:.2f}")
+    return table
+
+
+def _pages(sessions: int) -> Table:
+    manage("seed_demo", "--accounts", str(ACCOUNTS), "--sessions", str(sessions))
+    title = f"pages with {sessions:,} sessions, {CLIENTS} clients, {REQUESTS} requests each"
+    table = Table("page", "p50 ms", "p95 ms", title=title)
+    for page in bench_pages("acme-analytics"):
+        table.add_row(page.page, f"{page.p50:.0f}", f"{page.p95:.0f}")
+    return table
+
+
+if __name__ == "__main__":
+    print(f"The cluster that is measured is {BENCH.root}.", flush=True)
+    main()
