@@ -146,7 +146,7 @@ def _reload_redis(program: Program, layout: Layout, credentials: Credentials) ->
             host=program.host, port=program.port, password=password, decode_responses=True
         ) as client:
             for key, *value in lines:
-                if key not in ("daemonize", "requirepass", "dir"):
+                if client.config_get(key).get(key) != " ".join(value):
                     client.config_set(key, " ".join(value))
     except redis.RedisError:
         return False
