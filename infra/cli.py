@@ -40,6 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.out.file = sys.stderr
         console.say(f"[red]{escape(str(error))}[/red]")
         return error.exit_status
+    except BrokenPipeError:  # `make logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        console.out.file = sys.stderr
+        console.say(f"[red]{escape(error.strerror or str(error))}: {error.filename}[/red]")
+        return 1
     except KeyboardInterrupt:
         console.say("\nInterrupted. Run the same command again; it goes on from here.")
         sys.stdout.flush()

@@ -26,7 +26,7 @@ from infra.schema import Description, database_of
 from infra.supervise import Supervisor, basic_environment
 
 START_SECONDS = 60
-DYING_SECONDS = 10
+DYING_SECONDS = 6
 
 
 def initdb(

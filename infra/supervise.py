@@ -27,8 +27,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def basic_environment(layout: Layout) -> dict[str, str]:
-    """What every process gets: nothing of the caller's shell but the user and the proxies."""
-    keep = {k: os.environ[k] for k in ("USER", "LOGNAME", "TMPDIR") if k in os.environ}
+    """What every process gets: nothing of the caller's shell but who the user is."""
+    keep = {k: os.environ[k] for k in ("USER", "LOGNAME") if k in os.environ}
     return keep | {"HOME": str(layout.root), "PATH": PATH, "LANG": "C.UTF-8"}
 
 
