@@ -34,7 +34,7 @@ class PlainForm(forms.Form):
     """Labels without a colon."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
 
 
 class SessionsForm(PlainForm):
@@ -82,7 +82,7 @@ class InviteForm(PlainForm):
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
-    test = forms.ModelChoiceField(queryset=None, empty_label=None)
+    test: forms.ModelChoiceField = forms.ModelChoiceField(queryset=None, empty_label=None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -98,7 +98,7 @@ class CsvForm(PlainForm):
         help_text="UTF-8, with a header naming the columns email and name; comma, semicolon or tab "
         "between them.",
     )
-    test = forms.ModelChoiceField(
+    test: forms.ModelChoiceField = forms.ModelChoiceField(
         queryset=None,
         required=False,
         empty_label="No test yet: only add the candidates",

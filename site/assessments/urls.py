@@ -1,11 +1,11 @@
 """An account's pages under /a/, its candidates' pages under /c/."""
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from assessments import candidate_views, views
 
 app_name = "assessments"
-account_pages = [
+account_pages: list[URLPattern | URLResolver] = [
     path("", views.dashboard, name="dashboard"),
     path("sessions/", views.sessions, name="sessions"),
     path("sessions/<slug:code>/", views.report, name="report"),
@@ -15,12 +15,12 @@ account_pages = [
     path("tests/", views.tests, name="tests"),
     path("tests/new/", views.test_new, name="test_new"),
 ]
-task_pages = [
+task_pages: list[URLPattern | URLResolver] = [
     path("", candidate_views.task, name="candidate_task"),
     path("check/", candidate_views.check, name="candidate_check"),
     path("input.txt", candidate_views.input_file, name="candidate_input"),
 ]
-candidate_pages = [
+candidate_pages: list[URLPattern | URLResolver] = [
     path("", candidate_views.home, name="candidate_home"),
     path("start/", candidate_views.start, name="candidate_start"),
     path("finish/", candidate_views.finish, name="candidate_finish"),

@@ -66,12 +66,14 @@ def sessions(request: MemberRequest) -> HttpResponse:
 
 
 def _page_links(request: MemberRequest, page: Page[TestSession]) -> dict[str, str | None]:
-    def link(**cursor: str | None) -> str | None:
-        kept = {k: v for k, v in request.GET.items() if v and k not in ("after", "before")}
-        return f"?{urlencode({**kept, **cursor})}" if all(cursor.values()) else None
-
-    first = link() if request.GET.get("after") or request.GET.get("before") else None
-    return {"next": link(after=page.after), "previous": link(before=page.before), "first": first}
+    """The addresses of the pages around this one, None where there is none."""
+    kept = {k: str(v) for k, v in request.GET.items() if v and k not in ("after", "before")}
+    inside = request.GET.get("after") or request.GET.get("before")
+    return {
+        "next": f"?{urlencode({**kept, 'after': page.after})}" if page.after else None,
+        "previous": f"?{urlencode({**kept, 'before': page.before})}" if page.before else None,
+        "first": f"?{urlencode(kept)}" if inside else None,
+    }
 
 
 @member_required

@@ -33,7 +33,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404. Whoever is not logged in is asked to, whether or not the account exists."""
     if is_members_only(request) and not request.user.is_authenticated:
-        return redirect_to_login(request.get_full_path())  # type: ignore[return-value]
+        return redirect_to_login(request.get_full_path())
     invitation = request.path.startswith("/c/")
     return render(request, "404.html", {"invitation": invitation}, status=404)
 
