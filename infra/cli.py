@@ -5,6 +5,7 @@ __all__ = ["main"]
 import argparse
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,22 +17,26 @@ from infra.console import Console, tail
 from infra.credentials import Credentials, load
 from infra.description import Loaded
 from infra.description import load as load_description
+from infra.down import clean, down, locked
 from infra.errors import ClusterError
 from infra.layout import CHECKOUT, Layout
 from infra.preflight import check_local, listeners
 from infra.programs import Binaries
 from infra.refresh import write
 from infra.render import render
-from infra.runner import Up, clean, down, locked
 from infra.schema import database_of
 from infra.status import collect, show
+from infra.up import Up
 from infra.user import become_ordinary
 
 HERE = Path(__file__).parent
+SOCKET_SECONDS = 20
+"""No process that was stopped or hangs makes a command wait longer for an answer."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 2 where the description is wrong."""
+    socket.setdefaulttimeout(SOCKET_SECONDS)
     options = _parser().parse_args(arguments)
     console = Console()
     try:

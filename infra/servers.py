@@ -23,7 +23,7 @@ from infra.errors import ClusterError
 from infra.layout import Layout
 from infra.programs import Binaries, Program
 from infra.schema import Description, database_of
-from infra.supervise import Supervisor, basic_environment
+from infra.supervise import Process, Supervisor, basic_environment
 
 START_SECONDS = 60
 DYING_SECONDS = 6
@@ -192,8 +192,7 @@ def wait_until_healthy(
     dying: float | None = None
     while trouble := _trouble(program, d, credentials, supervisor):
         now = time.monotonic()
-        state = supervisor.processes()[program.name].state
-        if state in ("BACKOFF", "FATAL", "EXITED"):
+        if _process(program, supervisor).state in ("BACKOFF", "FATAL", "EXITED"):
             dying = dying or now + DYING_SECONDS
         if now > (dying or deadline) or now > deadline or "authentication failed" in trouble:
             supervisor.stop([program.name])
@@ -209,7 +208,16 @@ def _trouble(
     program: Program, d: Description, credentials: Credentials, supervisor: Supervisor
 ) -> str:
     """What is wrong with a program, asking supervisord first: another may answer on its port."""
-    process = supervisor.processes()[program.name]
+    process = _process(program, supervisor)
     if process.state != "RUNNING":
         return f"{process.state.lower()} {process.error}".strip()
     return health(program, d, credentials)
+
+
+def _process(program: Program, supervisor: Supervisor) -> Process:
+    """What supervisord says of a program that it must know."""
+    process = supervisor.processes().get(program.name)
+    if not process:
+        log = supervisor.layout.log("supervisord")
+        raise ClusterError(f"supervisord is gone; run the same command again. See {log}.")
+    return process

@@ -6,6 +6,7 @@ import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import rich.table
 
@@ -52,10 +53,11 @@ def collect(d: Description, layout: Layout) -> list[Row]:
             pool.map(lambda p: _ask(p, processes.get(p.name), d, credentials, note), wanted)
         )
         facts = shards.result()
-    return [
-        _row(program, processes.get(program.name), answer, facts.get(program.name, {}))
+    rows = [
+        _row(program, processes.get(program.name), answer, facts.pop(program.name, {}))
         for program, answer in zip(wanted, answers, strict=True)
     ]
+    return rows + [_file_row(name, entry) for name, entry in facts.items()]
 
 
 def _ask(
@@ -70,9 +72,7 @@ def _ask(
     return health(program, d, credentials)
 
 
-def _row(
-    program: Program, process: Process | None, trouble: str, facts: dict[str, int | None]
-) -> Row:
+def _row(program: Program, process: Process | None, trouble: str, facts: dict[str, Any]) -> Row:
     return Row(
         name=program.name,
         state=process.state.lower() if process else "stopped",
@@ -87,9 +87,16 @@ def _row(
     )
 
 
+def _file_row(name: str, facts: dict[str, Any]) -> Row:
+    """A shard without a process: an SQLite file."""
+    numbers = {key: facts.get(key) for key in ("accounts", "rows", "size_bytes")}
+    error = facts.get("error")
+    return Row(name, "file", None, None, not error, error or "ok", 0, **numbers)
+
+
 def _shards(
     d: Description, layout: Layout, engine: str, processes: dict[str, Process]
-) -> dict[str, dict[str, int | None]]:
+) -> dict[str, dict[str, Any]]:
     """Shard → accounts, rows, size_bytes, by the site's own command; empty where it fails."""
     if not processes:
         return {}

@@ -1,13 +1,10 @@
-"""`up`, `down` and `clean` of a cluster on this machine. Each may be killed and run again."""
+"""`up` of a cluster on this machine. It may be killed at any instant and run again."""
 
-__all__ = ["Up", "clean", "down", "locked"]
+__all__ = ["Up"]
 
-import contextlib
-import fcntl
 import hashlib
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -24,18 +21,6 @@ from infra.render import render
 from infra.schema import Step
 from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool, wait_until_healthy
 from infra.supervise import Supervisor, basic_environment, stop_strays, strays
-
-
-@contextlib.contextmanager
-def locked(layout: Layout, console: Console) -> Iterator[None]:
-    """One `up`, `down` or `clean` of a cluster at a time; the second waits for the first."""
-    with (layout.root / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.say("Another `make up` or `make down` is at work on this cluster; waiting …")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class Up:
@@ -226,44 +211,3 @@ def _together(work: Callable[[Any], None], items: Sequence[Any]) -> None:
             raise error
     if errors:
         raise ClusterError("\n".join(map(str, errors)))
-
-
-def down(layout: Layout, console: Console) -> None:
-    """Stop the site, then the pooler and Redis, then PostgreSQL, then supervisord."""
-    supervisor = Supervisor(layout)
-    known = supervisor.processes()
-    if not known and not strays(layout):
-        console.say("Nothing runs.")
-        return
-    if known:
-        for title, names in _stop_order(layout, list(known)):
-            running = [name for name in names if known[name].wanted]
-            if running:
-                with console.step(f"stop {title}: {', '.join(running)}"):
-                    supervisor.stop(running)
-        supervisor.shutdown()
-    stop_strays(layout)
-
-
-def _stop_order(layout: Layout, names: list[str]) -> list[tuple[str, list[str]]]:
-    """Whoever uses a server stops before it. Told by what is there, not by today's description."""
-    site = [name for name in names if name in ("web", "worker", "beat")]
-    postgres = [name for name in names if layout.data(name).exists()]
-    others = [name for name in names if name not in site + postgres]
-    return [("the site", site), ("pooler and Redis", others), ("PostgreSQL", postgres)]
-
-
-def clean(layout: Layout, console: Console, name: str, *, yes: bool) -> None:
-    """Stop, and delete what the runner made under the root. Raises unless the name is typed."""
-    if not yes:
-        console.say(f"This deletes all data of the cluster [bold]{name}[/bold] in {layout.root}.")
-        typed = console.out.input(f"Type {name} to go on: ") if console.out.is_interactive else ""
-        if typed.strip() != name:
-            raise ClusterError("Nothing was deleted. (Without a terminal: `clean --yes`.)")
-    down(layout, console)
-    with console.step(f"delete {layout.root}"):
-        for path in layout.entries:
-            if path.is_symlink() or path.is_file() or path.is_socket():
-                path.unlink()
-            elif path.is_dir():
-                shutil.rmtree(path)
