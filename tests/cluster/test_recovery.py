@@ -50,7 +50,7 @@ def test_up_takes_over_from_a_killed_supervisor_and_never_runs_two(fragile: Clus
     assert "orphaned" in fragile.rows()["shard01"]["health"]
     assert "stop processes whose supervisor was killed" in fragile.up()
     assert not [pid for pid in before.values() if psutil.pid_exists(pid)]
-    assert fragile.pids().keys() == before.keys()
+    assert set(SERVERS) <= fragile.pids().keys()
     directory = str(fragile.root / "postgres" / "shard01")
     assert len([p for p in psutil.process_iter() if directory in p.cmdline()]) == 1
 

@@ -1,0 +1,225 @@
+"""The whole site on real servers: where rows are, who reaches PostgreSQL, and what a crash costs."""
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.cluster.harness import Cluster, eventually
+from tests.variants import CHECKOUT, Variant
+from tests.visitor import Answer, Visitor
+
+SHARDS = ("shard01", "shard02", "shard03", "shard04")
+SERVERS = ("default", *SHARDS, "pooler", "cache", "broker", "web", "worker", "beat")
+TABLES = ("test", "testtask", "candidate", "testsession", "answer")
+EMAIL = "demo@fulcrum.test"
+
+
+@pytest.fixture(scope="module")
+def product() -> Iterator[Cluster]:
+    """Everything `make up` starts, on other ports and without fsync (kill -9 loses no memory)."""
+    variant = Variant("product", shift=5_000)
+    cluster = Cluster(variant.describe(), variant.root)
+    cluster.run("up")
+    yield cluster
+    cluster.run("down")
+
+
+def url(product: Cluster) -> str:
+    return str(product.config()["public_url"])
+
+
+def recruiter(product: Cluster) -> Visitor:
+    return Visitor(url(product)).log_in(EMAIL, product.secret("demo_password"))
+
+
+def ask(product: Cluster, alias: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Ask a PostgreSQL directly, past the pooler, as its owner."""
+    connection = product.connect(alias, "owner")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+    finally:
+        connection.close()
+
+
+def accounts(product: Cluster) -> dict[str, int]:
+    """Slug → id."""
+    return dict(ask(product, "default", "SELECT slug, id FROM accounts_account ORDER BY id"))
+
+
+def shard_of(product: Cluster, account: int) -> str:
+    """By the command that an operator would use."""
+    environment = {"FULCRUM_CONFIG": str(product.root / "site.json"), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "manage.py", "shards", "where", str(account)]
+    done = subprocess.run(
+        command, cwd=CHECKOUT / "site", env=environment, check=True, capture_output=True, text=True
+    )
+    return done.stdout.split()[0]
+
+
+def test_session_from_invitation_to_judged_report(product: Cluster) -> None:
+    visitor = recruiter(product)
+    slug = next(iter(accounts(product)))
+    code = visitor.invite(slug, visitor.first_test(slug), "Ada Lovelace", "ada@example.org")
+    Visitor(url(product)).sit(slug, code)
+    report = visitor.report(slug, code)
+    assert re.search(r"300\s+out of\s+300\s+points", re.sub(r"<[^>]+>", " ", report))
+
+
+def test_an_accounts_rows_are_on_its_shard_and_no_other(product: Cluster) -> None:
+    found: dict[int, set[str]] = defaultdict(set)
+    for shard in SHARDS:
+        for table in TABLES:
+            rows = ask(product, shard, f"SELECT DISTINCT account_id FROM assessments_{table}")
+            for (account,) in rows:
+                found[account].add(shard)
+    assert set(found) == set(accounts(product).values())
+    assert {len(shards) for shards in found.values()} == {1}
+    assert {account: shards for account, shards in found.items()} == {
+        account: {shard_of(product, account)} for account in found
+    }
+    assert ask(product, "default", "SELECT to_regclass('assessments_answer')") == [(None,)]
+
+
+def test_the_site_reaches_postgresql_through_the_pooler_only(product: Cluster) -> None:
+    """Every connection of the application's role is one that the pooler holds."""
+    visitor = recruiter(product)
+    for slug in list(accounts(product))[:3]:
+        visitor.page(f"/a/{slug}/")
+    with product.pooler() as console:
+        cursor = console.cursor()
+        cursor.execute("SHOW SERVERS")
+        names = [column.name for column in cursor.description]
+        held = {(row[names.index("database")], row[names.index("local_port")]) for row in cursor}
+        cursor.execute("SHOW POOLS")
+        names = [column.name for column in cursor.description]
+        modes = {(r[names.index("user")], r[names.index("pool_mode")]) for r in cursor}
+    assert ("fulcrum_app", "transaction") in modes
+    seen = set()
+    for alias in ("default", *SHARDS):
+        clients = ask(
+            product,
+            alias,
+            "SELECT client_port FROM pg_stat_activity WHERE usename = 'fulcrum_app'",
+        )
+        seen |= {(alias, port) for (port,) in clients}
+    assert seen
+    assert seen <= held
+
+
+@dataclass
+class Writer(threading.Thread):
+    """A recruiter who invites one candidate after another, and remembers what was acknowledged."""
+
+    visitor: Visitor
+    slug: str
+    test: str
+    acknowledged: list[str] = field(default_factory=list)
+    refused: list[Answer] = field(default_factory=list)
+    unanswered: int = 0
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def run(self) -> None:
+        number = 0
+        while not self.stopping.is_set():
+            number += 1
+            form = {
+                "test": self.test,
+                "name": f"W {number}",
+                "email": f"w{number}.{id(self)}@example.net",
+            }
+            try:
+                answer = self.visitor.post(f"/a/{self.slug}/invite/", **form)
+            except (OSError, http.client.HTTPException):
+                self.unanswered += 1
+                self.stopping.wait(0.05)
+                continue
+            made = re.search(r"made=(\w+)", answer.location)
+            if made:
+                self.acknowledged.append(made[1])
+            else:
+                self.refused.append(answer)
+
+    def stop(self) -> "Writer":
+        self.stopping.set()
+        self.join()
+        return self
+
+
+@pytest.fixture
+def writers(product: Cluster) -> Iterator[dict[str, Writer]]:
+    """Two recruiters on different shards, writing all the time: shard → writer."""
+    found: dict[str, Writer] = {}
+    for slug, account in list(accounts(product).items())[:2]:
+        visitor = recruiter(product)
+        writer = Writer(visitor, slug, visitor.first_test(slug))
+        writer.start()
+        found[shard_of(product, account)] = writer
+    assert len(found) == 2
+    for writer in found.values():
+        eventually(lambda writer=writer: len(writer.acknowledged) > 3)
+    yield found
+    for writer in found.values():
+        writer.stop()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_killed_process_comes_back_and_loses_nothing(
+    product: Cluster, writers: dict[str, Writer], name: str
+) -> None:
+    if name in SHARDS:
+        name = next(iter(writers))  # a shard that is written to
+    product.wait_for_another(name, product.kill(name))
+    for writer in writers.values():
+        before = len(writer.acknowledged)
+        eventually(lambda w=writer, b=before: len(w.acknowledged) > b + 3)
+    for shard, writer in writers.items():
+        writer.stop()
+        stored = ask(product, shard, "SELECT code FROM assessments_testsession")
+        assert set(writer.acknowledged) <= {code for (code,) in stored}
+        assert {answer.status for answer in writer.refused} <= {503}
+        assert writer.unanswered == 0 or name == "web"
+    if name in writers:
+        bystander = next(w for shard, w in writers.items() if shard != name)
+        assert bystander.refused == []
+        assert all(name in answer.text for answer in writers[name].refused)
+
+
+def test_a_session_finished_while_the_broker_is_dead_is_judged(product: Cluster) -> None:
+    visitor = recruiter(product)
+    slug = next(iter(accounts(product)))
+    code = visitor.invite(slug, visitor.first_test(slug), "Bo", "bo@example.org")
+    pid = product.kill("broker")
+    Visitor(url(product)).sit(slug, code)
+    product.wait_for_another("broker", pid)
+    assert "Judged" in visitor.report(slug, code)
+
+
+def test_up_again_changes_nothing(product: Cluster) -> None:
+    pids, files = product.pids(), product.files()
+    product.run("up")
+    assert product.pids() == pids
+    assert product.files() == files
+
+
+def test_status_counts_accounts_and_rows(product: Cluster) -> None:
+    rows = {row["name"]: row for row in json.loads(product.run("status", "--json"))}
+    assert sum(rows[shard]["accounts"] for shard in SHARDS) == len(accounts(product))
+    assert all(rows[shard]["rows"] > 0 for shard in SHARDS)
