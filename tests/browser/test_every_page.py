@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import Site, log_in
 
@@ -92,6 +92,68 @@ def test_a_refused_page(name: str, member: BrowserContext, site: Site, width: st
     look_at(member, address(site), f"{name}-{width}", status=status)
 
 
+def fill_login(page: Page, site: Site) -> None:
+    page.get_by_label("E-mail address").fill("owner@example.com")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+
+
+def send_unfilled(page: Page, site: Site) -> None:
+    page.evaluate("document.querySelector('main form').noValidate = true")
+    page.locator("main form button:not([type=button])").first.click()
+
+
+def check_wrongly(page: Page, site: Site) -> None:
+    page.get_by_label("Your program's output for it").fill("5")
+    page.get_by_role("button", name="Check").click()
+
+
+def check_rightly(page: Page, site: Site) -> None:
+    page.get_by_label("Your program's output for it").fill("3")
+    page.get_by_role("button", name="Check").click()
+
+
+def hand_in(page: Page, site: Site) -> None:
+    page.get_by_label("or paste it here").fill("1\n2\n3")
+    page.get_by_role("button", name="Hand in").click()
+
+
+def open_switcher(page: Page, site: Site) -> None:
+    page.locator(".switcher summary").click()
+
+
+def open_output(page: Page, site: Site) -> None:
+    page.locator("details.output summary").first.click()
+
+
+ACTS: dict[str, tuple[Callable[[Site], str], Callable[[Page, Site], None], str]] = {
+    "login-wrong": (OPEN_PAGES["login"], fill_login, "do not belong together"),
+    "invite-unfilled": (MEMBER_PAGES["invite"], send_unfilled, "Not sent yet"),
+    "csv-unfilled": (MEMBER_PAGES["invite-csv"], send_unfilled, "Not sent yet"),
+    "test-unfilled": (MEMBER_PAGES["test-new"], send_unfilled, "Not sent yet"),
+    "welcome-unticked": (OPEN_PAGES["welcome"], send_unfilled, "Tick this to begin"),
+    "task-wrong": (OPEN_PAGES["task"], check_wrongly, "Wrong"),
+    "task-right": (OPEN_PAGES["task"], check_rightly, "Right."),
+    "task-handed-in": (OPEN_PAGES["task"], hand_in, "is in."),
+    "switcher": (MEMBER_PAGES["dashboard"], open_switcher, "Quarry & Sons"),
+    "report-output": (MEMBER_PAGES["report"], open_output, "Download the whole output"),
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_after_an_act(
+    name: str, member: BrowserContext, visitor: BrowserContext, site: Site, width: str
+) -> None:
+    address, act, says = ACTS[name]
+    page = (visitor if address in OPEN_PAGES.values() else member).new_page()
+    page.goto(address(site))
+    act(page, site)
+    expect(page.get_by_text(says).first).to_be_visible()
+    keep_picture(page, f"{name}-{width}")
+    hold_against_rules(page, name)
+    page.close()
+
+
 def look_at(context: BrowserContext, url: str, name: str, *, status: int = 200) -> None:
     """Open a page and hold it against what every page must be."""
     page = context.new_page()
@@ -103,12 +165,17 @@ def look_at(context: BrowserContext, url: str, name: str, *, status: int = 200) 
     assert response.status == status
     keep_picture(page, name)
     assert [error for error in errors if status == 200 or "status of" not in error] == []
+    hold_against_rules(page, name)
+    page.close()
+
+
+def hold_against_rules(page: Page, name: str) -> None:
+    """One h1, one main, every field labelled, nothing wider than the window."""
     assert page.locator("h1").count() == 1
     assert page.locator("main").count() == 1
     assert unlabelled(page) == []
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0, f"{name} is {wide} px too wide: {too_wide(page)}"
-    page.close()
 
 
 def unlabelled(page: Page) -> list[str]:
