@@ -31,6 +31,7 @@ PATTERN_CURES = {
     "cluster": "use lower-case letters, digits and _, starting with a letter, 31 at most",
     "host": "write a host name or an IPv4 address",
     "allowed_hosts": "write a host name or an IPv4 address",
+    "clients": "write a range such as 10.20.0.0/24, or samenet",
     "shared_buffers": "write a size such as 128MB",
     "maxmemory": "write a size such as 128mb",
     "public_url": "write a URL such as http://127.0.0.1:8000, with no path",

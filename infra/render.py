@@ -68,31 +68,37 @@ def cidr(host: str) -> str:
     return f"{host}/32" if host.replace(".", "").isdigit() else host
 
 
+def _addresses(d: Description, hosts: set[str]) -> list[str]:
+    """What pg_hba.conf calls `hosts`: the description's ranges, or each host by itself."""
+    return sorted(hosts and (d.network.clients or {cidr(host) for host in hosts}))
+
+
 def _postgres_files(
     d: Description, credentials: Credentials, layout: Layout, alias: str, node: Node
 ) -> dict[str, File]:
     conf = layout.conf / alias
-    everyone = sorted({cidr(host) for host in _hosts(d)})
+    everyone = _addresses(d, _hosts(d))
     settings = template(
         "postgresql.conf",
         cluster=d.cluster,
         alias=alias,
         postgres=d.postgres,
-        listen=node.host,
+        listen=d.listen(node.host),
         port=node.port,
         socket_directory="",
         data_directory=layout.data(alias),
         hba_file=conf / "pg_hba.conf",
         ident_file=layout.data(alias) / "pg_ident.conf",
     )
+    replicas = {n.host for n in d.nodes[alias] if n.role == "replica"}
     hba = template(
         "pg_hba.conf",
         database=database_of(alias),
-        superuser_addresses=[cidr(node.host)],
+        superuser_addresses=["samehost"],
         owner_addresses=everyone,
-        app_addresses=sorted({cidr(pooler.host) for pooler in d.poolers}),
+        app_addresses=_addresses(d, {pooler.host for pooler in d.poolers}),
         monitor_addresses=everyone,
-        replication_addresses=[cidr(n.host) for n in d.nodes[alias] if n.role == "replica"],
+        replication_addresses=_addresses(d, replicas),
     )
     verifiers = {f"fulcrum_{name}": credentials.verifier(name) for name in ROLES}
     roles = template("roles.sql", database=database_of(alias), verifiers=verifiers)
@@ -135,7 +141,7 @@ def _pooler_files(
         pooler=pooler,
         databases=databases,
         auth_file=layout.root / users,
-        listen=pooler.host,
+        listen=d.listen(pooler.host),
         socket_directory="",
         version=list(binaries.pgbouncer_version),
     )
@@ -157,7 +163,7 @@ def _redis_files(d: Description, credentials: Credentials, layout: Layout) -> di
                 cache=cache,
                 password=getattr(credentials, cache.purpose),
                 directory=layout.redis(cache.purpose),
-                listen=cache.host,
+                listen=d.listen(cache.host),
             ),
             0o600,
         )
@@ -169,7 +175,8 @@ def _site_files(
     d: Description, credentials: Credentials, layout: Layout, engine: str
 ) -> dict[str, File]:
     app = d.apps[0].model_copy(update={"workers": 1} if engine == "sqlite" else {})
-    files = {"conf/gunicorn.conf.py": File(template("gunicorn.conf.py", app=app))}
+    gunicorn = template("gunicorn.conf.py", app=app, listen=d.listen(app.host))
+    files = {"conf/gunicorn.conf.py": File(gunicorn)}
     for role in ["app", "owner"] if engine == "postgresql" else ["app"]:
         variables = {
             "engine": engine,

@@ -5,6 +5,7 @@ __all__ = [
     "Cache",
     "Catalog",
     "Description",
+    "Network",
     "Node",
     "Pooler",
     "Postgres",
@@ -25,6 +26,7 @@ Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 PostgresSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*(kB|MB|GB)$")]
 RedisSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*(kb|mb|gb)$")]
+AddressRange = Annotated[str, Field(pattern=r"^(samenet|[0-9a-fA-F.:]+/[0-9]{1,3})$")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -33,6 +35,13 @@ class Part(BaseModel):
     """Unknown keys are refused, and so is a value of another type: "5432" is not a port."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Network(Part):
+    """Where servers listen, and from where PostgreSQL sees the cluster's hosts connect."""
+
+    listen: Literal["host", "0.0.0.0"] = "host"  # noqa: S104 - a choice, not the default
+    clients: list[AddressRange] = []
 
 
 class Node(Part):
@@ -132,6 +141,7 @@ class Description(Part):
     """A whole cluster. `infra.description.load` makes one from a file and checks the sums."""
 
     cluster: Identifier
+    network: Network = Network()
     postgres: Postgres
     catalog: Catalog
     shards: Annotated[list[Shard], Field(min_length=1)]
@@ -154,6 +164,10 @@ class Description(Part):
             alias: next(n for n in nodes if n.role == "primary")
             for alias, nodes in self.nodes.items()
         }
+
+    def listen(self, host: str) -> str:
+        """The address on which a server of `host` listens."""
+        return host if self.network.listen == "host" else self.network.listen
 
     def cache_for(self, purpose: str) -> Cache:
         """The Redis with that purpose."""

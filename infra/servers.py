@@ -73,11 +73,16 @@ def clear_stale_pid(layout: Layout, alias: str) -> None:
 
 
 def define_roles(
-    d: Description, layout: Layout, binaries: Binaries, credentials: Credentials, alias: str
+    d: Description,
+    layout: Layout,
+    binaries: Binaries,
+    credentials: Credentials,
+    alias: str,
+    host: str = "",
 ) -> None:
-    """Run conf/ALIAS/roles.sql as superuser. Any number of times."""
+    """Run conf/ALIAS/roles.sql as superuser, at `host` if given. Any number of times."""
     node = d.primaries[alias]
-    argv = [binaries.tool("psql"), "-XAtq", "-h", node.host, "-p", str(node.port)]
+    argv = [binaries.tool("psql"), "-XAtq", "-h", host or node.host, "-p", str(node.port)]
     argv += ["-U", "postgres", "-d", "postgres", "-f", str(layout.conf / alias / "roles.sql")]
     environment = basic_environment(layout) | {"PGPASSWORD": credentials.superuser}
     done = subprocess.run(  # noqa: S603 - a server's own program

@@ -2,25 +2,22 @@
 
 __all__ = ["Up"]
 
-import hashlib
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
-from infra.console import Console, run_logged
+from infra.console import Console
 from infra.credentials import Credentials, load_or_create
 from infra.description import Loaded
 from infra.errors import ClusterError
-from infra.layout import CHECKOUT, Layout
+from infra.layout import Layout
 from infra.preflight import Listeners, check_disk, check_ports
-from infra.programs import Binaries, Program, command, programs, site_environment
+from infra.prepare import prepare
+from infra.programs import Binaries, Program, programs
 from infra.refresh import refresh, write
 from infra.render import render
-from infra.schema import Step
 from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool, wait_until_healthy
-from infra.supervise import Supervisor, basic_environment, stop_strays, strays
+from infra.supervise import Supervisor, stop_strays, strays
 
 
 class Up:
@@ -58,7 +55,7 @@ class Up:
         self._start(self.servers, "start")
         self._define_roles()
         if not self.only_servers:
-            self._prepare()
+            prepare(self.d, self.layout, self.console, self.credentials, self.engine)
         self._start(self.site, "start the site:")
 
     def _refuse_other_engine(self) -> None:
@@ -165,36 +162,6 @@ class Up:
     def _define_roles_of(self, alias: str) -> None:
         define_roles(self.d, self.layout, self.binaries, self.credentials, alias)
         wait_for_pool(self.d, self.credentials, alias)
-
-    def _prepare(self) -> None:
-        for number, step in enumerate(self.d.site.prepare, 1):
-            stamp = self._stamp(step)
-            if step.once and stamp.exists():
-                continue
-            slug = re.sub(r"[^a-z0-9]+", "-", step.title.lower()).strip("-")[:40]
-            log = self.layout.logs / f"prepare-{number}-{slug}.log"
-            with self.console.step(step.title) as progress:
-                run_logged(
-                    progress,
-                    command(self.d, self.layout, step.run),
-                    log,
-                    env=self._step_environment(step),
-                    cwd=CHECKOUT / self.d.site.directory,
-                )
-            if step.once:
-                stamp.touch()
-
-    def _step_environment(self, step: Step) -> dict[str, str]:
-        role = "app" if self.engine == "sqlite" else step.as_
-        return (
-            basic_environment(self.layout)
-            | site_environment(self.d, self.layout, role)
-            | {"FULCRUM_DEMO_PASSWORD": self.credentials.demo_password}
-        )
-
-    def _stamp(self, step: Step) -> Path:
-        digest = hashlib.sha256(f"{self.engine}\n{step.run}".encode()).hexdigest()[:16]
-        return self.layout.done / digest
 
 
 def _together(work: Callable[[Any], None], items: Sequence[Any]) -> None:

@@ -13,7 +13,7 @@ from infra.description import load
 from infra.layout import CHECKOUT, Layout
 from infra.programs import Binaries
 from infra.render import File, render, template
-from infra.schema import Description
+from infra.schema import Description, Network
 
 ROOT = Path("/srv/fulcrum/.cluster")
 
@@ -99,7 +99,7 @@ def test_hba_lets_in_whom_it_must_and_nobody_else(files: dict[str, File]) -> Non
         if line and line[0] != "#"
     ]
     assert [line[1:] for line in lines] == [
-        ["all", "postgres", "127.0.0.1/32", "scram-sha-256"],
+        ["all", "postgres", "samehost", "scram-sha-256"],
         ["shard02", "fulcrum_owner", "127.0.0.1/32", "scram-sha-256"],
         ["shard02", "fulcrum_app", "127.0.0.1/32", "scram-sha-256"],
         ["shard02,postgres", "fulcrum_monitor", "127.0.0.1/32", "scram-sha-256"],
@@ -174,3 +174,20 @@ def test_a_path_with_a_percent_sign_and_a_space(
 def test_a_template_without_what_it_needs_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError):
         template("userlist.txt")
+
+
+def test_networks_stand_for_hosts_whose_names_say_nothing_of_addresses(
+    description: Description, credentials: Credentials
+) -> None:
+    network = Network(listen="0.0.0.0", clients=["10.20.0.0/24", "samenet"])  # noqa: S104
+    changed = description.model_copy(update={"network": network})
+    files = render(changed, credentials, Layout(ROOT))
+    lines = files["conf/shard02/pg_hba.conf"].content.splitlines()
+    hba = [line.split()[2:4] for line in lines if line.endswith("scram-sha-256")]
+    users = ("fulcrum_owner", "fulcrum_app", "fulcrum_monitor")
+    pairs = [[user, clients] for user in users for clients in network.clients]
+    assert hba == [["postgres", "samehost"], *pairs]
+    assert "listen_addresses = '0.0.0.0'" in files["conf/shard02/postgresql.conf"].content
+    assert "listen_addr = 0.0.0.0" in files["conf/pooler/pgbouncer.ini"].content
+    assert "\nbind 0.0.0.0\n" in files["conf/broker/redis.conf"].content
+    assert 'bind = "0.0.0.0:8000"' in files["conf/gunicorn.conf.py"].content
