@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CHECKOUT", "TEST", "Variant"]
+__all__ = ["CHECKOUT", "SITE_PATH", "TEST", "Variant"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+SITE_PATH = str(CHECKOUT / "site")
 ORIGINAL = CHECKOUT / "infra" / "cluster.yml"
 PORT = re.compile(r"\b(1[56]\d{3}|8000)\b")
 

@@ -1,0 +1,117 @@
+"""A person with a web browser, without the browser: cookies, forms, whole journeys over HTTP."""
+
+import http.client
+import re
+import time
+import urllib.parse
+from dataclasses import dataclass
+from html import unescape
+
+from tests.variants import SITE_PATH
+
+__all__ = ["Answer", "Visitor"]
+
+TIMEOUT_SECONDS = 60
+JUDGED_WITHIN_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said."""
+
+    status: int
+    text: str
+    location: str
+
+
+class Visitor:
+    """One connection, kept, and its cookies. Raises OSError or HTTPException where none is had."""
+
+    def __init__(self, url: str) -> None:
+        self.netloc = urllib.parse.urlsplit(url).netloc
+        self.connection = http.client.HTTPConnection(self.netloc, timeout=TIMEOUT_SECONDS)
+        self.cookies: dict[str, str] = {}
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+    def get(self, path: str) -> Answer:
+        """GET, without following redirects."""
+        return self._request("GET", path)
+
+    def post(self, path: str, **form: str) -> Answer:
+        """POST a form, with the CSRF token of the page at `path` or of one seen before."""
+        if "csrftoken" not in self.cookies:
+            self.get(path)
+        token = {"csrfmiddlewaretoken": self.cookies.get("csrftoken", "")}
+        return self._request("POST", path, urllib.parse.urlencode({**form, **token}))
+
+    def page(self, path: str) -> str:
+        """The text of a page that must be there."""
+        answer = self.get(path)
+        assert answer.status == 200, f"GET {path}: {answer.status} {answer.location}"
+        return answer.text
+
+    def _request(self, method: str, path: str, body: str | None = None) -> Answer:
+        headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
+        if body is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        try:
+            self.connection.request(method, path, body, headers)
+            response = self.connection.getresponse()
+            text = response.read().decode()
+        except (OSError, http.client.HTTPException):
+            self.connection.close()
+            raise
+        for cookie in response.headers.get_all("Set-Cookie", []):
+            name, _, value = cookie.split(";")[0].partition("=")
+            self.cookies[name] = value
+        return Answer(response.status, text, response.headers.get("Location", ""))
+
+    def log_in(self, email: str, password: str) -> "Visitor":
+        answer = self.post("/login/", username=email, password=password)
+        assert answer.status == 302, f"login: {answer.status}"
+        return self
+
+    def first_test(self, slug: str) -> str:
+        """The id of the first test in the invitation form."""
+        found = re.search(r'<option value="(\d+)"', self.page(f"/a/{slug}/invite/"))
+        assert found, "no test to choose"
+        return found[1]
+
+    def invite(self, slug: str, test: str, name: str, email: str) -> str:
+        """Invite a candidate; the invitation's code."""
+        answer = self.post(f"/a/{slug}/invite/", test=test, name=name, email=email)
+        found = re.search(r"made=(\w+)", answer.location)
+        assert found, f"invitation: {answer.status} {answer.text[:500]}"
+        return found[1]
+
+    def sit(self, slug: str, code: str) -> None:
+        """Sit the whole test as its candidate: accept, submit right outputs, finish."""
+        home = f"/c/{slug}/{code}/"
+        self.page(home)
+        assert self.post(f"{home}start/", accept="on").status == 302
+        tasks = sorted(set(re.findall(rf'href="{home}tasks/([\w-]+)/"', self.page(home))))
+        assert tasks, "no tasks on the candidate's page"
+        for task in tasks:
+            answer = self.post(f"{home}tasks/{task}/", text=_solution(task, code))
+            assert answer.status == 302, f"submitting {task}: {answer.status}"
+        assert self.post(f"{home}finish/").status == 302
+
+    def report(self, slug: str, code: str) -> str:
+        """The report once it is judged, within a deadline."""
+        deadline = time.monotonic() + JUDGED_WITHIN_SECONDS
+        while "Judged" not in (text := self.page(f"/a/{slug}/sessions/{code}/")):
+            assert time.monotonic() < deadline, "not judged in time"
+            time.sleep(0.2)
+        return unescape(text)
+
+
+def _solution(slug: str, code: str) -> str:
+    import sys
+
+    if SITE_PATH not in sys.path:
+        sys.path.append(SITE_PATH)
+    from tasks import library
+
+    return library.solution_file(library.get(slug), code)
