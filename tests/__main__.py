@@ -10,11 +10,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-TEST_ROOT = CHECKOUT / ".cluster" / "test"
-TEST_CLUSTER = CHECKOUT / "tests" / "cluster" / "cluster.yml"
+from tests.variants import CHECKOUT, TEST
+
 LIBRARY_OF_TASKS = "tests/unit/site/tasks"  # touches no database
 SITE, LIBRARY = "tests.unit.site.settings", "tests.unit.routers.settings"
 
@@ -93,7 +91,8 @@ def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
     if not todo:
         sys.exit(f"T={path}: no suite has that path. The suites are in tests/__main__.py.")
     if any(suite.servers for suite, _ in todo):
-        _step(report, "test servers", [*_infra(), "up", "--only", "servers"], {})
+        up = [sys.executable, "-m", "infra", *TEST.options(), "up", "--only", "servers"]
+        _step(report, "test servers", up, {})
     if any(suite.browser for suite, _ in todo) and not shutil.which("chromium"):
         _install("chromium")
     for suite, paths in todo:
@@ -101,13 +100,8 @@ def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
         command += [f"--ignore={path}" for path in suite.ignored]
         if suite.settings:
             command.append(f"--ds={suite.settings}")
-        config = str(TEST_ROOT / "site.json") if suite.servers else None
+        config = str(TEST.root / "site.json") if suite.servers else None
         _step(report, suite.title, command, {"FULCRUM_CONFIG": config})
-
-
-def _infra() -> list[str]:
-    options = ["--cluster", str(TEST_CLUSTER), "--root", str(TEST_ROOT)]
-    return [sys.executable, "-m", "infra", *options]
 
 
 def _install(package: str) -> None:

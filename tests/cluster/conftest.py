@@ -1,35 +1,24 @@
-"""Clusters of real processes. fsync is off, and all keep their data between runs.
+"""Clusters of real processes, with a toy in the place of the site and without fsync.
 
-`servers` is described by cluster.yml and is left running under .cluster/test, so that the next
-test run starts at once. `scratch` is a second one, with other ports and a toy in the place of the
-site, for tests that kill, stop and break things: they disturb nobody who uses the first."""
+They are for tests that kill, stop and break things, and have ports of their own.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import CHECKOUT, Cluster, toy_description
+from tests.cluster.harness import Cluster
+from tests.variants import Variant
 
-HERE = Path(__file__).parent
-ROOTS = CHECKOUT / ".cluster"
-
-
-@pytest.fixture(scope="session")
-def servers() -> Cluster:
-    """PostgreSQL, PgBouncer and Redis, without the site. Nobody stops or breaks these."""
-    cluster = Cluster(HERE / "cluster.yml", ROOTS / "test")
-    cluster.up()
-    return cluster
+SCRATCH = Variant("scratch", shift=12_000, toy=True)
+SQLITE = Variant("scratch_sqlite", shift=13_000, toy=True)
 
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Cluster]:
-    """Made once, stopped at the end of the session."""
-    ROOTS.mkdir(exist_ok=True)
-    description = ROOTS / "scratch.yml"
-    description.write_text(toy_description(2000))
-    cluster = Cluster(description, ROOTS / "scratch")
+    """PostgreSQL, PgBouncer and Redis. Made once, stopped at the end of the session."""
+    cluster = Cluster(SCRATCH.describe(), SCRATCH.root)
     cluster.up()
     yield cluster
     cluster.run("down")
@@ -46,8 +35,8 @@ def fragile(scratch: Cluster) -> Iterator[Cluster]:
 def sqlite(tmp_path: Path) -> Iterator[Cluster]:
     """A root of its own that has never run, for the engine without servers."""
     description = tmp_path / "cluster.yml"
-    description.write_text(toy_description(3000))
-    cluster = Cluster(description, ROOTS / "scratch-sqlite")
+    description.write_text(SQLITE.text())
+    cluster = Cluster(description, SQLITE.root)
     cluster.run("clean", "--yes")
     yield cluster
     cluster.run("clean", "--yes")

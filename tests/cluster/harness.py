@@ -1,9 +1,7 @@
-"""A cluster of real processes, wrapped for tests: run a command, kill a process, ask with a
-deadline. `servers` in conftest.py is one that runs for the whole session."""
+"""A cluster of real processes, wrapped for tests: run a command, kill one, ask with a deadline."""
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,17 +14,10 @@ from typing import Any, TypeVar
 import psycopg2
 import redis
 
-HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parents[1]
+from tests.variants import CHECKOUT
+
 DEADLINE = 60.0
 T = TypeVar("T")
-
-
-def toy_description(shift: int) -> str:
-    """cluster.yml with every port moved and the toy for a site."""
-    text, _, _ = (HERE / "cluster.yml").read_text().partition("\nsite:\n")
-    text += "\n" + (HERE / "toy" / "site.yml").read_text()
-    return re.sub(r"\b2[5-8]\d{3}\b", lambda match: str(int(match[0]) + shift), text)
 
 
 def eventually(ask: Callable[[], T]) -> T:

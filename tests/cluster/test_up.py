@@ -60,9 +60,9 @@ def test_a_pool_size_is_reloaded(fragile: Cluster, tmp_path: Path) -> None:
 
 def test_a_limit_of_memory_is_reloaded(fragile: Cluster, tmp_path: Path) -> None:
     before = fragile.pids()
-    variant(fragile, tmp_path, ("maxmemory: 64mb", "maxmemory: 63mb")).up()
+    variant(fragile, tmp_path, ("maxmemory: 128mb", "maxmemory: 127mb")).up()
     with fragile.redis("cache") as cache:
-        assert cache.config_get("maxmemory") == {"maxmemory": str(63 * 2**20)}
+        assert cache.config_get("maxmemory") == {"maxmemory": str(127 * 2**20)}
     assert fragile.pids() == before
 
 
