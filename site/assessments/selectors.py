@@ -17,6 +17,7 @@ __all__ = [
     "Dashboard",
     "SessionFilter",
     "TestFigures",
+    "credits_used",
     "dashboard",
     "session_by_code",
     "session_page",
@@ -115,6 +116,11 @@ def _test_figures() -> list[TestFigures]:
         test.score += row["score"] or 0
         test.maximum += row["maximum"] or 0
     return list(figures.values())
+
+
+def credits_used() -> int:
+    """Sessions of the account that have been started: each has used a credit."""
+    return TestSession.objects.exclude(status=Status.INVITED).count()
 
 
 def session_page(

@@ -106,7 +106,7 @@ def answer_output(request: MemberRequest, code: str, task_slug: str) -> HttpResp
 def invite(request: MemberRequest) -> HttpResponse:
     """Invite one person; then the page shows the link to send, and is ready for the next."""
     form = InviteForm(request.POST or None, initial={"test": request.GET.get("test")})
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and form.is_valid() and _has_credit(request, form):
         given = form.cleaned_data
         session = services.session_invite(**given)
         query = urlencode({"made": session.code, "test": given["test"].pk})
@@ -119,7 +119,7 @@ def invite(request: MemberRequest) -> HttpResponse:
 def invite_csv(request: MemberRequest) -> HttpResponse:
     """Candidates from a file. The POST answers with the result: sent again, it adds nothing."""
     form = CsvForm(request.POST or None, request.FILES or None)
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and form.is_valid() and _has_credit(request, form):
         test = form.cleaned_data["test"]
         try:
             result = import_candidates(form.cleaned_data["file"].file, test=test)
@@ -134,6 +134,18 @@ def invite_csv(request: MemberRequest) -> HttpResponse:
             }
             return render(request, "assessments/invite_csv_result.html", context)
     return render(request, "assessments/invite_csv.html", {"form": form})
+
+
+def _has_credit(request: MemberRequest, form: InviteForm | CsvForm) -> bool:
+    """False, with an error in the form, where an invitation could not be taken up."""
+    if not form.cleaned_data["test"] or selectors.credits_used() < request.account.credits:
+        return True
+    form.add_error(
+        "test",
+        f"All {request.account.credits:,} credits of this account are used, so nobody could start "
+        f"the test. Buy more, then invite.",
+    )
+    return False
 
 
 @member_required

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Account, Membership, User
+from assessments import services
 from assessments.models import Answer, Test, TestSession
 from routers import account_context, shard_of
 from tasks import library
@@ -376,6 +377,25 @@ def test_invite_one_by_one(owner: Client, account: Account, test: Test) -> None:
 def test_an_invalid_invitation_shows_why(owner: Client, test: Test) -> None:
     response = owner.post(page("invite", "acme"), {"name": "", "email": "no", "test": test.pk})
     assert text_of(response).count('class="errorlist"') == 2
+
+
+def test_without_a_credit_left_nobody_is_invited(
+    owner: Client, account: Account, test: Test
+) -> None:
+    with account_context(account.pk):
+        services.session_start(invited(account, test, "First"))
+    account.credits = 1
+    account.save()
+    given = {"name": "Second", "email": "second@example.com", "test": test.pk}
+    assert "All 1 credits of this account are used" in text_of(
+        owner.post(page("invite", "acme"), given)
+    )
+    assert "credits" in upload(owner, b"name,email\nThird,third@example.com\n", test)
+    assert "1 Candidates added" in " ".join(
+        re.sub("<[^>]+>", " ", upload(owner, b"name,email\nThird,third@example.com\n")).split()
+    )
+    with account_context(account.pk):
+        assert TestSession.objects.count() == 1
 
 
 def upload(client: Client, content: bytes, test: Test | None = None) -> str:
