@@ -1,0 +1,189 @@
+"""docker-compose.yml against the description of its cluster; no engine is needed."""
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.credentials import Credentials
+from infra.description import load
+from infra.docker.__main__ import COMMANDS, DATA, LAYOUT, shares
+from infra.layout import CHECKOUT
+from infra.programs import programs
+from infra.render import File
+from infra.rules import addresses
+from infra.schema import Description
+
+DOCKER = CHECKOUT / "infra" / "docker"
+TASKS = {"init", "prepare"}
+PYTHON = {"postgres", "site"}  # images whose entry point is `python -m infra.docker`
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = compose["services"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def description() -> Description:
+    return load(DOCKER / "cluster.yml").description
+
+
+@pytest.fixture(scope="module")
+def volumes(description: Description) -> dict[str, dict[str, File]]:
+    return shares(description, Credentials.generate())
+
+
+def config_volume(service: dict[str, Any]) -> str:
+    """The volume at the cluster's root, without `config-`."""
+    at = f":{LAYOUT.root}"
+    [mount] = [v for v in service["volumes"] if v.removesuffix(":ro").endswith(at)]
+    return str(mount.partition(":")[0].removeprefix("config-"))
+
+
+def test_the_services_are_the_hosts_of_the_description(
+    services: dict[str, dict[str, Any]], description: Description
+) -> None:
+    hosts = {host for _, _, host, _ in addresses(description)}
+    hosts |= {worker.host for worker in description.workers}
+    assert set(services) == hosts | TASKS | {"beat"}
+
+
+def test_every_service_is_checked_or_awaited(services: dict[str, dict[str, Any]]) -> None:
+    awaited = {
+        name: how["condition"]
+        for service in services.values()
+        for name, how in service.get("depends_on", {}).items()
+    }
+    for name, service in services.items():
+        if name in TASKS:
+            assert service["restart"] == "no"
+            assert awaited[name] == "service_completed_successfully"
+        else:
+            assert service["restart"] == "unless-stopped"
+            assert service["healthcheck"]["test"], name
+            assert awaited.get(name, "service_healthy") == "service_healthy"
+
+
+def test_every_service_is_confined(services: dict[str, dict[str, Any]]) -> None:
+    for service in services.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not {"privileged", "user", "cap_add", "env_file", "secrets"} & set(service)
+
+
+def test_only_the_site_has_a_port_and_only_here(services: dict[str, dict[str, Any]]) -> None:
+    ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert ports == {"web": ["127.0.0.1:${FULCRUM_PORT:-8000}:8000"]}
+
+
+def test_postgresql_is_reached_by_the_pooler_and_by_prepare(
+    compose: dict[str, Any], services: dict[str, dict[str, Any]], description: Description
+) -> None:
+    assert compose["networks"]["databases"] == {"internal": True}
+    members = {name for name, s in services.items() if "databases" in s.get("networks", [])}
+    databases = {node.host for node in description.primaries.values()}
+    assert members == databases | {"pooler", "prepare"}
+    assert all(services[name]["networks"] == ["databases"] for name in databases)
+
+
+def test_no_secret_in_the_files(services: dict[str, dict[str, Any]]) -> None:
+    for path in (CHECKOUT / "docker-compose.yml", DOCKER / "Dockerfile"):
+        assert not re.search(r"(?i)(passw|token|secret_key)\S*\s*[=:]", path.read_text())
+    variables = {name: s["environment"] for name, s in services.items() if "environment" in s}
+    assert variables == {"prepare": {"FULCRUM_URL": "http://127.0.0.1:${FULCRUM_PORT:-8000}"}}
+
+
+def test_images_are_debian_13_with_debians_packages() -> None:
+    text = (DOCKER / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM (\S+) AS (\S+)$", text, re.M)
+    assert len(stages) == len(re.findall(r"^FROM", text, re.M))
+    known = {"debian:trixie-slim"}
+    for base, name in stages:
+        assert base in known
+        known.add(name)
+    assert stages[0] == ("debian:trixie-slim", "debian")
+    assert re.findall(r"pip install(?:.|\\\n)*?--require-hashes", text)
+
+
+def test_every_image_ends_as_an_ordinary_user(services: dict[str, dict[str, Any]]) -> None:
+    sections = re.split(r"^FROM ", (DOCKER / "Dockerfile").read_text(), flags=re.M)
+    users = {s.split()[2]: re.findall(r"^USER (\S+)$", s, re.M) for s in sections[1:]}
+    targets = {service["build"]["target"] for service in services.values()}
+    assert all(users[target] == ["fulcrum"] for target in targets)
+
+
+def test_commands_name_programs_that_exist(
+    services: dict[str, dict[str, Any]], description: Description
+) -> None:
+    known = {program.name: program for program in programs(description, LAYOUT, "postgresql")}
+    for name, service in services.items():
+        if service["build"]["target"] not in PYTHON:
+            continue
+        command, *names = service["command"]
+        assert command in COMMANDS, name
+        assert all(known[other] for other in names)
+    for name in ("cache", "broker"):
+        assert services[name]["command"][1:] == known[name].argv[1:]
+
+
+def test_everything_mounted_has_a_place(
+    compose: dict[str, Any],
+    services: dict[str, dict[str, Any]],
+    volumes: dict[str, dict[str, File]],
+) -> None:
+    mounts = [v.split(":") for service in services.values() for v in service["volumes"]]
+    assert {volume for volume, *_ in mounts} == set(compose["volumes"])
+    data = {f"{LAYOUT.root}/{place}" for place in DATA}
+    own = {f"/volumes/{name}" for name in [*volumes, "secrets"]}
+    assert {place for _, place, *_ in mounts} <= data | own | {str(LAYOUT.root)}
+    text = (DOCKER / "Dockerfile").read_text()
+    assert all(re.search(rf"install -d(?:.|\\\n)*\b{name}\b", text) for name in [*volumes, *DATA])
+
+
+def test_nobody_has_a_password_that_it_does_not_use(
+    services: dict[str, dict[str, Any]], description: Description
+) -> None:
+    credentials = Credentials.generate()
+    having = {
+        volume: {
+            name
+            for name, value in asdict(credentials).items()
+            if any(value in file.content for file in files.values())
+        }
+        for volume, files in shares(description, credentials).items()
+    }
+    site = {"pooler_app", "cache", "broker", "secret_key"}
+    assert having == {
+        "postgres": {"superuser"},
+        "prepare": site | {"owner", "demo_password"},
+        "site": site,
+        "pooler": {"app", "pooler_app", "pooler_monitor"},
+        "cache": {"cache"},
+        "broker": {"broker"},
+    }
+    for name, service in services.items():
+        if name != "init":
+            assert config_volume(service) in having
+            assert not any("secrets" in volume for volume in service["volumes"])
+
+
+def test_rendered_files_name_the_hosts(volumes: dict[str, dict[str, File]]) -> None:
+    hba = volumes["postgres"]["conf/shard02/pg_hba.conf"].content
+    assert "host  shard02  fulcrum_app  samenet  scram-sha-256" in hba
+    assert "host  all  postgres  samehost  scram-sha-256" in hba
+    assert (
+        "shard04 = host=shard04 port=5432" in volumes["pooler"]["conf/pooler/pgbouncer.ini"].content
+    )
+    assert "max_prepared_statements = 0" in volumes["pooler"]["conf/pooler/pgbouncer.ini"].content
+    assert '"host": "pooler"' in volumes["site"]["site.json"].content
