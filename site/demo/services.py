@@ -87,7 +87,9 @@ def _accounts(planned: list[PlannedAccount]) -> dict[str, Account]:
                 Account(slug=p.slug, name=p.name, plan=p.plan, credits=2 * p.sessions + 100)
                 for p in planned
             ],
-            ignore_conflicts=True,
+            update_conflicts=True,  # filled further, an account has credits for it
+            unique_fields=["slug"],
+            update_fields=["credits"],
         )
         accounts = Account.objects.in_bulk([p.slug for p in planned], field_name="slug")
         _join_first_accounts([accounts[p.slug] for p in planned[:3]])

@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.cluster import BENCH, infra, manage
+from tests.bench.crashes import bench_crashes
 from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
 from tests.bench.seeding import bench_seeding
 from tests.bench.startup import bench_startup
 from tests.variants import CHECKOUT, TEST
 
 ACCOUNTS = 200
-PARTS = ("startup", "seeding", "pages")
+PARTS = ("startup", "seeding", "pages", "crashes")
 
 
 def main() -> None:
@@ -66,6 +67,16 @@ def _pages(sessions: int) -> Table:
     table = Table("page", "p50 ms", "p95 ms", title=title)
     for page in bench_pages("acme-analytics"):
         table.add_row(page.page, f"{page.p50:.0f}", f"{page.p95:.0f}")
+    return table
+
+
+def _crashes(sessions: int) -> Table:
+    heads = ("killed", "longest silence s", "acknowledged", "503", "no answer", "lost", "elsewhere")
+    table = Table(*heads, title="kill -9 of each process, two writers on two shards")
+    for crash in bench_crashes():
+        figures = (crash.acknowledged, crash.refused, crash.unanswered, crash.lost)
+        elsewhere = "" if crash.elsewhere is None else str(crash.elsewhere)
+        table.add_row(crash.process, f"{crash.seconds:.1f}", *map(str, figures), elsewhere)
     return table
 
 

@@ -1,22 +1,20 @@
 """The whole site on real servers: where rows are, who reaches PostgreSQL, what a crash costs."""
 
 import contextlib
-import http.client
 import json
 import re
 import subprocess
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from tests.cluster.harness import Cluster, eventually
 from tests.variants import CHECKOUT, Variant
-from tests.visitor import Answer, Visitor
+from tests.visitor import Visitor
+from tests.writer import Writer
 
 SHARDS = ("shard01", "shard02", "shard03", "shard04")
 KILLED = ("default", "a shard", "pooler", "cache", "broker", "web", "worker", "beat")
@@ -112,60 +110,12 @@ def test_the_site_reaches_postgresql_through_the_pooler_only(product: Cluster) -
     assert seen <= held
 
 
-@dataclass
-class Writer(threading.Thread):
-    """A recruiter who invites one candidate after another, and remembers what was acknowledged."""
-
-    visitor: Visitor
-    slug: str
-    test: str
-    acknowledged: list[str] = field(default_factory=list)
-    refused: list[Answer] = field(default_factory=list)
-    unanswered: int = 0
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        super().__init__(daemon=True)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def run(self) -> None:
-        number = 0
-        while not self.stopping.is_set():
-            number += 1
-            form = {
-                "test": self.test,
-                "name": f"W {number}",
-                "email": f"w{number}.{id(self)}@example.net",
-            }
-            try:
-                answer = self.visitor.post(f"/a/{self.slug}/invite/", **form)
-            except (OSError, http.client.HTTPException):
-                self.unanswered += 1
-                self.stopping.wait(0.05)
-                continue
-            made = re.search(r"made=(\w+)", answer.location)
-            if made:
-                self.acknowledged.append(made[1])
-            else:
-                self.refused.append(answer)
-
-    def stop(self) -> "Writer":
-        self.stopping.set()
-        self.join()
-        return self
-
-
 @pytest.fixture
 def writers(product: Cluster) -> Iterator[dict[str, Writer]]:
     """Two recruiters on different shards, writing all the time: shard → writer."""
     found: dict[str, Writer] = {}
     for slug, account in list(accounts(product).items())[:2]:
-        visitor = recruiter(product)
-        writer = Writer(visitor, slug, visitor.first_test(slug))
-        writer.start()
-        found[shard_of(product, account)] = writer
+        found[shard_of(product, account)] = Writer(recruiter(product), slug)
     assert len(found) == 2
     for writer in found.values():
         eventually(lambda writer=writer: len(writer.acknowledged) > 3)
