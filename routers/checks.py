@@ -10,6 +10,7 @@ from django.db import models
 from routers.conf import CATALOG, settings
 from routers.keys import MAX_SHARD_NUMBER
 from routers.placement import Placement, placement_of, sharded_models
+from routers.query import AccountManager
 
 __all__ = ["check_models", "check_settings"]
 
@@ -33,10 +34,11 @@ def check_settings(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_models(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
-    """E005 to E007: what a sharded model must have and must not refer to."""
+    """E005 to E009: what a sharded model must have and must not refer to."""
     problems: list[CheckMessage] = []
     for model in sharded_models():
         problems += _constraint_problems(model)
+        problems += _manager_problems(model)
         problems += _relation_problems(model)
     return problems
 
@@ -54,6 +56,18 @@ def _constraint_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
     )
 
 
+def _manager_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
+    for manager in {*model._meta.managers, model._base_manager}:
+        if not isinstance(manager, AccountManager):
+            yield _error(
+                "E008",
+                f"{model._meta.label}.{manager.name} is no AccountManager: its queries would not "
+                f"be filtered by account.",
+                "Derive it from routers.query.AccountManager.",
+                model,
+            )
+
+
 def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
     for field in model._meta.get_fields(include_parents=False):
         target = field.related_model
@@ -64,6 +78,14 @@ def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
                 "E006",
                 f"{model._meta.label}.{field.name} makes a table that has no account_id.",
                 "Write the table in between as a ShardedModel and name it with `through=`.",
+                model,
+            )
+        elif placement_of(target) is Placement.REFERENCE and not field.remote_field.hidden:
+            yield _error(
+                "E009",
+                f"{model._meta.label}.{field.name} lets {target._meta.label} reach back into the "
+                f"rows of every account.",
+                'Hide the way back: related_name="+".',
                 model,
             )
         elif placement_of(target) is Placement.GLOBAL:

@@ -25,6 +25,9 @@ class Scope:
     account_id: int | None = None
     shard: str | None = None
 
+    def __str__(self) -> str:
+        return f"account {self.account_id}" if self.shard is None else f"all of {self.shard}"
+
     def alias(self) -> str:
         """The database of this scope."""
         return self.shard or shard_of(self.account_id or 0)

@@ -1,10 +1,12 @@
 """The account of a request, taken from the URL's slug."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponseBase
+from django.urls import Resolver404, resolve
 
 from routers.conf import settings
 from routers.context import account_context
@@ -16,22 +18,36 @@ class AccountMiddleware:
     """Set the account for a view whose URL has `<slug:account_slug>`; it lasts for the request.
 
     `SHARDING["ACCOUNT_FROM_SLUG"]` names the function (request, slug) → account id, which raises
-    Http404 for a slug that is not there.
+    Http404 for a slug that is not there. Works under WSGI and ASGI.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        with ExitStack() as scopes:
-            request.account_scopes = scopes  # type: ignore[attr-defined]
-            return self.get_response(request)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.is_async:
+            return self._answer(request)
+        with self._account(request):
+            response: HttpResponseBase = self.get_response(request)
+            return response
 
-    def process_view(
-        self, request: HttpRequest, view: object, args: object, kwargs: dict[str, Any]
-    ) -> None:
-        slug = kwargs.get(settings().slug_argument)
-        resolve = settings().account_from_slug
-        if slug is not None and resolve is not None:
-            scopes: ExitStack = request.account_scopes  # type: ignore[attr-defined]
-            scopes.enter_context(account_context(resolve(request, slug)))
+    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        with await sync_to_async(self._account)(request):
+            response: HttpResponseBase = await self.get_response(request)
+            return response
+
+    @staticmethod
+    def _account(request: HttpRequest) -> AbstractContextManager[None]:
+        """The context for this request. Raises what the project's function raises."""
+        find = settings().account_from_slug
+        try:
+            slug = resolve(request.path_info).kwargs.get(settings().slug_argument)
+        except Resolver404:
+            return nullcontext()
+        return account_context(find(request, slug)) if find and slug else nullcontext()

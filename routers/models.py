@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.db import models
 
 from routers.keys import KeyField
-from routers.query import AccountManager, stamp
+from routers.query import AccountManager, own, stamp
 from routers.shard_map import ShardMap
 
 __all__ = ["GlobalModel", "MapVersion", "ReferenceModel", "ShardedModel"]
@@ -49,12 +49,14 @@ class ShardedModel(models.Model):
         ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        stamp(self)
+        stamp(self, kwargs.get("using"))
         super().save(*args, **kwargs)
 
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        stamp(self)
-        return super().delete(*args, **kwargs)
+    def delete(self, using: str | None = None, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Through the account's own rows: Django's own would look at the primary key alone."""
+        own(self, using)
+        deleted: tuple[int, dict[str, int]] = type(self).objects.filter(pk=self.pk).delete()
+        return deleted
 
 
 class MapVersion(GlobalModel):

@@ -1,14 +1,15 @@
 """The manager that keeps every query inside its account."""
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from django.db import models
 
 from routers.context import Scope, current_scope
-from routers.exceptions import AccountNotSet, CrossAccount
+from routers.exceptions import AccountNotSet, CrossAccount, RoutingError
+from routers.shard_map import shard_of
 
-__all__ = ["AccountManager", "AccountQuerySet", "required_scope", "stamp"]
+__all__ = ["AccountManager", "AccountQuerySet", "own", "required_scope", "stamp"]
 
 M = TypeVar("M", bound=models.Model)
 
@@ -21,24 +22,43 @@ def required_scope(model: type[models.Model]) -> Scope:
     return scope
 
 
-def stamp(instance: Any) -> None:
-    """Give a new row the account in force; refuse a row, or a related row, of another account.
+def stamp(instance: Any, using: str | None = None) -> None:
+    """Make a row ready for storing: a new one gets the account in force.
 
-    Raises AccountNotSet or CrossAccount.
+    Raises AccountNotSet, CrossAccount for a row or a related row of another account, and
+    RoutingError for a database that is not the account's.
     """
     scope = required_scope(type(instance))
     if instance.account_id is None:
-        if scope.account_id is None:
-            raise AccountNotSet(instance._meta.label)
         instance.account_id = scope.account_id
-    elif scope.account_id is not None and instance.account_id != scope.account_id:
-        raise CrossAccount(
-            f"{instance._meta.label} {instance.pk} belongs to account {instance.account_id}, but "
-            f"account {scope.account_id} is set. Save it inside "
-            f"`with account_context({instance.account_id}):`."
-        )
+    own(instance, using)
     for related in _loaded_relations(instance):
         refuse_cross_account(instance, related)
+
+
+def own(instance: Any, using: str | None = None) -> None:
+    """Refuse a row that does not belong to the scope in force; raises as `stamp` does."""
+    scope, label = required_scope(type(instance)), instance._meta.label
+    if instance.account_id is None:
+        raise AccountNotSet(label)
+    if scope.account_id is not None and instance.account_id != scope.account_id:
+        raise CrossAccount(
+            f"{label} {instance.pk} belongs to account {instance.account_id}, but account "
+            f"{scope.account_id} is set. Do this inside "
+            f"`with account_context({instance.account_id}):`."
+        )
+    home = shard_of(instance.account_id)
+    refuse_elsewhere(label, using or scope.alias(), home)
+    refuse_elsewhere(label, scope.alias(), home)
+
+
+def refuse_elsewhere(label: str, alias: str, home: str) -> None:
+    """Raise RoutingError where rows would be sought or stored on a shard that is not theirs."""
+    if alias != home:
+        raise RoutingError(
+            f"{label}: {alias} was named, but the account's rows are on {home}. Leave out "
+            f"`using`; for another shard, `with all_accounts({alias!r}):`."
+        )
 
 
 def _loaded_relations(instance: models.Model) -> Iterable[models.Model]:
@@ -66,35 +86,93 @@ def _account_of(row: models.Model) -> int | None:
 
 
 class AccountQuerySet(models.QuerySet[M]):
-    """Rows of one account. Bound to the account in force when the query is begun."""
+    """Rows of one account. Bound to the scope in force when the query is begun."""
+
+    def using(self, alias: str | None) -> "AccountQuerySet[M]":
+        if alias is not None:
+            scope = required_scope(self.model)
+            refuse_elsewhere(self.model._meta.label, alias, scope.alias())
+        return super().using(alias)
 
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
         rows = list(objs)
         for row in rows:
-            stamp(row)
+            stamp(row, self._db)
+        if kwargs.get("update_conflicts"):
+            self._refuse_foreign_conflicts(kwargs)
         return super().bulk_create(rows, *args, **kwargs)
+
+    def bulk_update(self, objs: Iterable[M], fields: Iterable[str], **kwargs: Any) -> int:
+        rows = list(objs)
+        for row in rows:
+            stamp(row, self._db)
+        return super().bulk_update(rows, fields, **kwargs)
 
     def update(self, **values: Any) -> int:
         if "account_id" in values:
             raise CrossAccount(
                 f"{self.model._meta.label}: a row's account_id never changes by update()."
             )
+        for value in values.values():
+            if isinstance(value, models.Model):
+                refuse_cross_account(self.model(account_id=self._begun().account_id), value)
         return super().update(**values)
 
     update.alters_data = True  # type: ignore[attr-defined]
+
+    def raw(self, *args: Any, **kwargs: Any) -> Any:
+        """Nothing can filter SQL by account, so it needs a scope that says so."""
+        if required_scope(self.model).account_id is not None:
+            self._refuse(
+                "raw() cannot be filtered by account. Use the ORM, or write the account into the "
+                'SQL and run it inside `with all_accounts("shard01"):`.'
+            )
+        return super().raw(*args, **kwargs)
+
+    def _refuse_foreign_conflicts(self, options: dict[str, Any]) -> None:
+        """An upsert must never reach a row of another account by its key alone."""
+        unique, updated = options.get("unique_fields") or [], options.get("update_fields") or []
+        if "account_id" not in unique or "account_id" in updated:
+            self._refuse(
+                "an upsert needs account_id in unique_fields, and not in update_fields: "
+                'unique_fields=["account_id", "id"].'
+            )
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise CrossAccount(f"{self.model._meta.label}: {message}")
+
+    # Django's own hooks for `|`, `&`, union() and the like.
+    def _merge_sanity_check(self, other: Any) -> None:
+        self._refuse_other_scope(other)
+        super()._merge_sanity_check(other)  # type: ignore[misc]
+
+    def _combinator_query(self, combinator: str, *others: Any, all: bool = False) -> Any:
+        for other in others:
+            self._refuse_other_scope(other)
+        return super()._combinator_query(combinator, *others, all=all)  # type: ignore[misc]
+
+    def _refuse_other_scope(self, other: Any) -> None:
+        if isinstance(other, AccountQuerySet) and self._begun() != other._begun():
+            mine, theirs = self._begun(), other._begun()
+            self._refuse(f"queries begun for {mine} and for {theirs} cannot be combined.")
+
+    def _begun(self) -> Scope:
+        """The scope in which the query was begun."""
+        hints: dict[str, Any] = self._hints  # type: ignore[attr-defined]
+        return Scope(hints.get("account_id"), hints.get("shard"))
 
 
 class AccountManager(models.Manager.from_queryset(AccountQuerySet)):  # type: ignore[misc]
     """The manager of every sharded model: filters by the account in force, or raises.
 
-    The account travels on in the query's hints, so that the router sends it to the right shard
-    even when it is evaluated later, and refuses it inside another account.
+    The scope travels on in the query's hints, so that the router sends it to the right shard even
+    when it is evaluated later, and refuses it inside another account.
     """
 
     def get_queryset(self) -> AccountQuerySet[Any]:
         scope = required_scope(self.model)
+        if self._db is not None:
+            refuse_elsewhere(self.model._meta.label, self._db, scope.alias())
         rows: AccountQuerySet[Any] = super().get_queryset()
-        if scope.account_id is None:
-            return rows
-        rows._add_hints(account_id=scope.account_id)  # type: ignore[attr-defined]
-        return rows.filter(account_id=scope.account_id)
+        rows._add_hints(account_id=scope.account_id, shard=scope.shard)  # type: ignore[attr-defined]
+        return rows if scope.account_id is None else rows.filter(account_id=scope.account_id)

@@ -25,7 +25,9 @@ def publish_references(shards: Iterable[str] | None = None) -> dict[str, int]:
 
 def _replace(shard: str, model: type[models.Model], wanted: list[models.Model]) -> None:
     manager = model._base_manager.using(shard)
-    manager.exclude(pk__in=[row.pk for row in wanted]).delete()
+    # Without Django's collector, which would look for rows that refer to these in every account.
+    # PostgreSQL's and SQLite's own foreign keys refuse the deletion of a row that is in use.
+    manager.exclude(pk__in=[row.pk for row in wanted])._raw_delete(using=shard)
     fields = [field.name for field in model._meta.concrete_fields if not field.primary_key]
     manager.bulk_create(
         wanted, update_conflicts=True, unique_fields=[model._meta.pk.name], update_fields=fields

@@ -6,7 +6,7 @@ from django.apps import apps
 from django.db import models
 
 from routers.conf import CATALOG, settings
-from routers.context import Scope, current_account, current_scope
+from routers.context import Scope, current_scope
 from routers.exceptions import CrossAccount, UnknownPlacement
 from routers.placement import Placement, placement_of, placement_of_name
 from routers.query import refuse_cross_account, required_scope
@@ -59,9 +59,11 @@ class ShardRouter:
 
     @staticmethod
     def _shard_for(model: type[models.Model], hints: dict[str, Any]) -> str:
-        bound = hints.get("account_id")
-        scope = required_scope(model) if bound is None else _scope_beside(model, bound)
-        return scope.alias()
+        begun = Scope(hints.get("account_id"), hints.get("shard"))
+        if begun == Scope():
+            return required_scope(model).alias()
+        _refuse_other_scope(model, begun)
+        return begun.alias()
 
     @staticmethod
     def _nearest_copy(hints: dict[str, Any]) -> str:
@@ -85,12 +87,11 @@ class ShardRouter:
         )
 
 
-def _scope_beside(model: type[models.Model], bound: int) -> Scope:
-    """The scope of a query that was begun for account `bound`, wherever it is evaluated."""
-    now = current_account()
-    if now is not None and now != bound:
+def _refuse_other_scope(model: type[models.Model], begun: Scope) -> None:
+    """A query evaluated outside any scope is still its own; inside another it is refused."""
+    now = current_scope()
+    if now is not None and now != begun:
         raise CrossAccount(
-            f"A query on {model._meta.label} was begun for account {bound} and evaluated while "
-            f"account {now} is set. Begin it inside `with account_context({now}):`."
+            f"A query on {model._meta.label} was begun for {begun} and evaluated while {now} is "
+            f"set. Begin it inside the `with` block where it is evaluated."
         )
-    return Scope(account_id=bound)

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from threading import Lock
 from types import MappingProxyType
 
+from routers.conf import CATALOG, settings
 from routers.exceptions import NoShardMap, RoutingError
 
 __all__ = ["SLOTS", "ShardMap", "current_map", "publish_map", "refresh_map", "shard_of", "use_map"]
@@ -70,9 +72,10 @@ class ShardMap:
 
 
 class _Held:
-    """This process's snapshot. One attribute, replaced whole, so readers need no lock."""
+    """This process's snapshot. One attribute, replaced whole: readers need no lock, writers do."""
 
     snapshot: ShardMap | None = None
+    lock = Lock()
 
 
 def current_map() -> ShardMap:
@@ -95,7 +98,7 @@ def refresh_map() -> ShardMap:
     newest = MapVersion.objects.order_by("-version").first()
     if newest is None:
         raise NoShardMap
-    return use_map(newest.to_map())
+    return _hold_newer(newest.to_map())
 
 
 def use_map(snapshot: ShardMap) -> ShardMap:
@@ -104,15 +107,30 @@ def use_map(snapshot: ShardMap) -> ShardMap:
     return snapshot
 
 
+def _hold_newer(snapshot: ShardMap) -> ShardMap:
+    """Hold the snapshot unless a newer one is held already: a slow reader never turns back."""
+    with _Held.lock:
+        held = _Held.snapshot
+        if held is None or held.version <= snapshot.version:
+            _Held.snapshot = snapshot
+        return _Held.snapshot or snapshot
+
+
 def publish_map(changed: ShardMap, *, reason: str) -> ShardMap:
-    """Store `changed` as the version after its own, and hold it.
+    """Store `changed` as the version after its own; held once that is committed.
 
     Two writers that started from the same version cannot both win: the second one's version is
-    taken, and it gets a RoutingError.
+    taken, and it gets a RoutingError. So does a map that names an unknown shard.
     """
-    from django.db import IntegrityError
+    from django.db import IntegrityError, transaction
 
     from routers.models import MapVersion
+
+    unknown = {*changed.slots, *changed.pins.values()} - set(settings().shards)
+    if unknown:
+        raise RoutingError(
+            f"The map names {', '.join(sorted(unknown))}; SHARDING['SHARDS'] has no such shard."
+        )
 
     try:
         stored = MapVersion.objects.create(
@@ -126,4 +144,6 @@ def publish_map(changed: ShardMap, *, reason: str) -> ShardMap:
             f"Version {changed.version + 1} of the shard map exists already: somebody else changed "
             f"the map. Read it again with refresh_map() and apply the change to that."
         ) from error
-    return use_map(stored.to_map())
+    published = stored.to_map()
+    transaction.on_commit(lambda: _hold_newer(published), using=CATALOG)
+    return published

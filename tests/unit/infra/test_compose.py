@@ -43,11 +43,18 @@ def volumes(description: Description) -> dict[str, dict[str, File]]:
     return shares(description, Credentials.generate())
 
 
+def target(service: dict[str, Any]) -> str:
+    """The stage of the Dockerfile that the service's image is."""
+    return str(service["image"].removeprefix("fulcrum-"))
+
+
 def config_volume(service: dict[str, Any]) -> str:
     """The volume at the cluster's root, without `config-`."""
-    at = f":{LAYOUT.root}"
-    [mount] = [v for v in service["volumes"] if v.removesuffix(":ro").endswith(at)]
-    return str(mount.partition(":")[0].removeprefix("config-"))
+    mounts = [volume.split(":") for volume in service["volumes"]]
+    [(name, options)] = [(m[0], m[2]) for m in mounts if m[1] == str(LAYOUT.root)]
+    # Two containers that are made at once must not both copy their image's files into it.
+    assert options in ("ro,nocopy", "nocopy")
+    return str(name.removeprefix("config-"))
 
 
 def test_the_services_are_the_hosts_of_the_description(
@@ -116,11 +123,21 @@ def test_images_are_debian_13_with_debians_packages() -> None:
     assert re.findall(r"pip install(?:.|\\\n)*?--require-hashes", text)
 
 
+def test_each_image_is_built_by_the_first_service_that_has_it(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    seen: set[str] = set()
+    for name, service in services.items():
+        first = service["image"] not in seen
+        assert ("build" in service) is first, name
+        assert not first or service["build"]["target"] == target(service)
+        seen.add(service["image"])
+
+
 def test_every_image_ends_as_an_ordinary_user(services: dict[str, dict[str, Any]]) -> None:
     sections = re.split(r"^FROM ", (DOCKER / "Dockerfile").read_text(), flags=re.M)
     users = {s.split()[2]: re.findall(r"^USER (\S+)$", s, re.M) for s in sections[1:]}
-    targets = {service["build"]["target"] for service in services.values()}
-    assert all(users[target] == ["fulcrum"] for target in targets)
+    assert all(users[target(service)] == ["fulcrum"] for service in services.values())
 
 
 def test_commands_name_programs_that_exist(
@@ -128,7 +145,7 @@ def test_commands_name_programs_that_exist(
 ) -> None:
     known = {program.name: program for program in programs(description, LAYOUT, "postgresql")}
     for name, service in services.items():
-        if service["build"]["target"] not in PYTHON:
+        if target(service) not in PYTHON:
             continue
         command, *names = service["command"]
         assert command in COMMANDS, name

@@ -6,6 +6,7 @@ from django.test.utils import isolate_apps
 from routers import checks
 from routers.conf import settings
 from routers.models import ShardedModel
+from tests.unit.routers.shop.models import Currency
 
 
 @pytest.fixture
@@ -60,6 +61,28 @@ def test_meta_that_is_not_inherited_is_found(only) -> None:  # noqa: ANN001
             app_label = "shop"
 
     assert only(Bare) == ["routers.E005"]
+
+
+@isolate_apps("tests.unit.routers.shop")
+def test_manager_that_does_not_filter_is_found(only) -> None:  # noqa: ANN001
+    class Open(ShardedModel):
+        everything = models.Manager()
+
+        class Meta(ShardedModel.Meta):
+            app_label = "shop"
+
+    assert only(Open) == ["routers.E008"]
+
+
+@isolate_apps("tests.unit.routers.shop")
+def test_way_back_from_a_reference_model_is_found(only) -> None:  # noqa: ANN001
+    class Price(ShardedModel):
+        currency = models.ForeignKey(Currency, on_delete=models.PROTECT)
+
+        class Meta(ShardedModel.Meta):
+            app_label = "shop"
+
+    assert only(Price) == ["routers.E009"]
 
 
 @isolate_apps("tests.unit.routers.shop", "django.contrib.contenttypes")

@@ -1,5 +1,7 @@
+import asyncio
+
 import pytest
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from routers import current_account
 
@@ -19,3 +21,15 @@ def test_account_ends_with_a_failing_view(client: Client) -> None:
     with pytest.raises(ValueError, match="acme"):
         client.get("/a/acme/fail/")
     assert current_account() is None
+
+
+def test_account_is_set_under_asgi_too() -> None:
+    async def visit() -> list[bytes]:
+        answers = await asyncio.gather(*(AsyncClient().get(f"/a/{slug}/") for slug in SLUGS))
+        return [answer.content for answer in answers]
+
+    assert asyncio.run(visit()) == [b"1", b"2"] * 5
+    assert current_account() is None
+
+
+SLUGS = ["acme", "basalt"] * 5

@@ -3,9 +3,17 @@
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import IntegrityError, connections, models, transaction
 
-from routers import AccountNotSet, CrossAccount, account_context, all_accounts, shard_of
+from routers import (
+    AccountNotSet,
+    CrossAccount,
+    RoutingError,
+    account_context,
+    all_accounts,
+    shard_of,
+)
+from routers.reference import publish_references
 from tests.unit.routers.shop.models import Currency, Line, Order, Plan
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -136,6 +144,96 @@ def test_all_accounts_reads_a_whole_shard_and_writes_only_named_accounts() -> No
         with pytest.raises(AccountNotSet):
             Order.objects.create(title="whose?")
         assert Order.objects.create(title="x", account_id=MINE).account_id == MINE
+
+
+def test_nothing_of_another_account_is_reached_by_its_key() -> None:
+    theirs = order_of(NEIGHBOUR)
+    with account_context(MINE):
+        with pytest.raises(AccountNotSet):
+            Order(pk=theirs.pk).delete()
+        Order(pk=theirs.pk, account_id=MINE).delete()
+        with pytest.raises(CrossAccount, match="an upsert needs account_id"):
+            Order.objects.bulk_create(
+                [Order(pk=theirs.pk, title="mine")],
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=["title"],
+            )
+        with pytest.raises(CrossAccount):
+            Order.objects.bulk_update([theirs], ["title"])
+        with pytest.raises(CrossAccount, match="cannot be filtered by account"):
+            Order.objects.raw("SELECT * FROM shop_order")
+        Order.objects.bulk_create(
+            [Order(title="new")],
+            update_conflicts=True,
+            unique_fields=["account_id", "id"],
+            update_fields=["title"],
+        )
+    with account_context(NEIGHBOUR):
+        theirs.refresh_from_db()
+        assert theirs.title == "order"
+
+
+def test_queries_of_different_scopes_are_not_mixed() -> None:
+    order_of(NEIGHBOUR)
+    with all_accounts(shard_of(MINE)):
+        whole = Order.objects.all()
+    with account_context(NEIGHBOUR):
+        theirs = Order.objects.all()
+    with account_context(MINE):
+        with pytest.raises(CrossAccount, match="begun for all of shard02"):
+            list(whole)
+        with pytest.raises(CrossAccount):
+            whole.update(title="changed")
+        for combine in (Order.objects.all().__or__, Order.objects.all().union):
+            with pytest.raises(CrossAccount, match="cannot be combined"):
+                combine(theirs)
+
+
+def test_account_is_not_sought_or_stored_on_another_shard() -> None:
+    elsewhere = shard_of(ELSEWHERE)
+    with account_context(MINE):
+        order = Order(title="x")
+        for wrong in (
+            lambda: Order.objects.using(elsewhere),
+            lambda: Order.objects.db_manager(elsewhere).all(),
+            lambda: order.save(using=elsewhere),
+        ):
+            with pytest.raises(RoutingError, match=f"the account's rows are on {shard_of(MINE)}"):
+                wrong()
+        assert Order.objects.using(shard_of(MINE)).count() == 0
+    with all_accounts(elsewhere), pytest.raises(RoutingError, match="rows are on"):
+        Order.objects.create(title="x", account_id=MINE)
+
+
+def test_updated_relation_stays_in_the_account() -> None:
+    theirs = order_of(NEIGHBOUR)
+    with account_context(MINE):
+        line = Line.objects.create(order=Order.objects.create(title="x"))
+        with pytest.raises(CrossAccount):
+            Line.objects.filter(pk=line.pk).update(order=theirs)
+
+
+def test_database_refuses_a_bare_foreign_key_into_another_account() -> None:
+    """By a foreign key over (account_id, order_id), which only PostgreSQL can be given later."""
+    if connections[shard_of(MINE)].vendor != "postgresql":
+        pytest.skip("SQLite cannot add a foreign key to a table")
+    theirs = order_of(NEIGHBOUR)
+    with account_context(MINE), transaction.atomic(shard_of(MINE)):
+        Line.objects.create(order_id=theirs.pk)
+        with pytest.raises(IntegrityError):
+            connections[shard_of(MINE)].check_constraints()
+        transaction.set_rollback(True, using=shard_of(MINE))
+
+
+def test_deleted_reference_row_leaves_every_copy() -> None:
+    Currency.objects.create(code="EUR", name="Euro")
+    Currency.objects.create(code="DEM", name="Mark")
+    publish_references()
+    Currency.objects.filter(code="DEM")._raw_delete(using="default")
+    publish_references()
+    for shard in ("default", "shard01", "shard02", "shard03"):
+        assert [c.code for c in Currency.objects.using(shard)] == ["EUR"]
 
 
 def test_global_models_live_in_the_catalog() -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from routers import SLOTS, NoShardMap, RoutingError, ShardMap, refresh_map, shard_of
 from routers.models import MapVersion
-from routers.shard_map import publish_map
+from routers.shard_map import publish_map, use_map
 
 EVEN = ShardMap.even(["shard01", "shard02", "shard03"])
 
@@ -64,11 +64,28 @@ def test_missing_map_names_the_cure() -> None:
 
 
 @pytest.mark.django_db
-def test_published_map_is_held_and_read_again() -> None:
-    publish_map(ShardMap(EVEN.slots, {1: "shard01"}), reason="a pin")
+def test_published_map_is_held_once_committed_and_read_again(
+    django_capture_on_commit_callbacks,  # noqa: ANN001
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        publish_map(ShardMap(EVEN.slots, {1: "shard01"}), reason="a pin")
+        assert shard_of(1) == "shard02"
     assert shard_of(1) == "shard01"
     assert refresh_map().version == 1
     assert refresh_map().pins == {1: "shard01"}
+
+
+@pytest.mark.django_db
+def test_slow_reader_never_turns_back() -> None:
+    publish_map(EVEN, reason="first")
+    newer = use_map(ShardMap(EVEN.slots, {1: "shard01"}, version=2))
+    assert refresh_map() is newer
+
+
+@pytest.mark.django_db
+def test_map_that_names_an_unknown_shard_is_refused() -> None:
+    with pytest.raises(RoutingError, match="The map names shard09"):
+        publish_map(ShardMap(EVEN.slots, {1: "shard09"}), reason="wrong")
 
 
 @pytest.mark.django_db

@@ -22,7 +22,7 @@ class Currency(ReferenceModel):
 
 class Order(ShardedModel):
     title = models.CharField(max_length=50)
-    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, null=True)
+    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta(ShardedModel.Meta):
         app_label = "shop"
