@@ -80,7 +80,7 @@ def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
                 "Write the table in between as a ShardedModel and name it with `through=`.",
                 model,
             )
-        elif placement_of(target) is Placement.REFERENCE and not field.remote_field.hidden:
+        elif placement_of(target) is Placement.REFERENCE and not _is_hidden(field):
             yield _error(
                 "E009",
                 f"{model._meta.label}.{field.name} lets {target._meta.label} reach back into the "
@@ -96,6 +96,10 @@ def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
                 "Keep the id in a BigIntegerField, or make the target a ReferenceModel.",
                 model,
             )
+
+
+def _is_hidden(field: Any) -> bool:
+    return bool(field.remote_field.hidden)
 
 
 def _error(number: str, message: str, hint: str | None = None, obj: object = None) -> Error:

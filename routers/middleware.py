@@ -47,7 +47,9 @@ class AccountMiddleware:
         """The context for this request. Raises what the project's function raises."""
         find = settings().account_from_slug
         try:
-            slug = resolve(request.path_info).kwargs.get(settings().slug_argument)
+            # Kept, as Django does later: an error page may ask which view was meant.
+            request.resolver_match = resolve(request.path_info)
         except Resolver404:
             return nullcontext()
+        slug = request.resolver_match.kwargs.get(settings().slug_argument)
         return account_context(find(request, slug)) if find and slug else nullcontext()

@@ -52,7 +52,7 @@ class ShardedModel(models.Model):
         stamp(self, kwargs.get("using"))
         super().save(*args, **kwargs)
 
-    def delete(self, using: str | None = None, **kwargs: Any) -> tuple[int, dict[str, int]]:
+    def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         """Through the account's own rows: Django's own would look at the primary key alone."""
         own(self, using)
         deleted: tuple[int, dict[str, int]] = type(self).objects.filter(pk=self.pk).delete()

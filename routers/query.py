@@ -97,16 +97,18 @@ class AccountQuerySet(models.QuerySet[M]):
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
         rows = list(objs)
         for row in rows:
-            stamp(row, self._db)
+            stamp(row)
         if kwargs.get("update_conflicts"):
             self._refuse_foreign_conflicts(kwargs)
         return super().bulk_create(rows, *args, **kwargs)
 
-    def bulk_update(self, objs: Iterable[M], fields: Iterable[str], **kwargs: Any) -> int:
+    def bulk_update(
+        self, objs: Iterable[M], fields: Iterable[str], batch_size: int | None = None
+    ) -> int:
         rows = list(objs)
         for row in rows:
-            stamp(row, self._db)
-        return super().bulk_update(rows, fields, **kwargs)
+            stamp(row)
+        return super().bulk_update(rows, fields, batch_size)
 
     def update(self, **values: Any) -> int:
         if "account_id" in values:

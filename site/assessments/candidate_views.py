@@ -37,6 +37,7 @@ def with_session(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
             session = selectors.session_by_code(code)
         except TestSession.DoesNotExist:
             raise Http404 from None
+        session = services.session_finish_if_over(session)
         try:
             return view(request, session, **kwargs)
         except SessionClosed as closed:
@@ -66,7 +67,7 @@ def start(request: HttpRequest, session: TestSession) -> HttpResponse:
     if session.status == Status.INVITED and not form.is_valid():
         return _welcome(request, session, form)
     country = form.cleaned_data["country"] if form.is_valid() else None
-    services.session_start(session, country=country)
+    services.session_start(session, country=country, credits=request.account.credits)  # type: ignore[attr-defined]
     return _to_home(request, session)
 
 

@@ -16,7 +16,8 @@ from routers.conf import settings
 __all__ = ["judge", "sweep"]
 
 logger = logging.getLogger(__name__)
-JUDGED_WITHIN = timedelta(seconds=10)  # a session finished longer ago has lost its job
+Status = TestSession.Status
+ASK_AGAIN_AFTER = timedelta(minutes=1)  # a session still unjudged by then has lost its job
 SWEEP_LIMIT = 500  # sessions a shard in one sweep; the next sweep takes the rest
 
 
@@ -29,27 +30,39 @@ def judge(account_id: int, session_id: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Close sessions whose time is over, and send again the jobs that were lost.
+    """Finish sessions whose time is over, and send again the judge jobs that were lost.
 
     A job is lost when the broker was away at the moment of asking, or lost its memory.
     """
     now = timezone.now()
     for shard in sorted(settings().shards):
         try:
-            _sweep_shard(shard, now)
+            _finish_overdue(shard, now)
+            _ask_again(shard, now)
         except Error as error:
             logger.warning("The sweep passes over %s: %s", shard, error)
 
 
-def _sweep_shard(shard: str, now: datetime) -> None:
+def _finish_overdue(shard: str, now: datetime) -> None:
     with all_accounts(shard):
-        under_way = TestSession.objects.filter(status=TestSession.Status.STARTED)
-        oldest = under_way.select_related("test").order_by("started_at")[:SWEEP_LIMIT]
-        overdue = [s for s in oldest if s.deadline and s.deadline + GRACE < now]
-        finished = TestSession.objects.filter(status=TestSession.Status.FINISHED)
-        lost = list(finished.filter(finished_at__lt=now - JUDGED_WITHIN)[:SWEEP_LIMIT])
+        running = TestSession.objects.filter(status=Status.STARTED, deadline__lt=now - GRACE)
+        overdue = list(running.order_by("deadline")[:SWEEP_LIMIT])
     for session in overdue:
-        with account_context(session.account_id):
-            session_finish(session)
-    for session in lost:
+        try:
+            with account_context(session.account_id):
+                session_finish(session)
+        except TestSession.DoesNotExist:
+            logger.info("%s was deleted meanwhile", session)
+
+
+def _ask_again(shard: str, now: datetime) -> None:
+    """The longest waiting first, and each only once a minute: none can keep the others waiting."""
+    with all_accounts(shard):
+        lost = TestSession.objects.filter(
+            status=Status.FINISHED, judge_asked_at__lt=now - ASK_AGAIN_AFTER
+        )
+        waiting = list(lost.order_by("judge_asked_at")[:SWEEP_LIMIT])
+        keys = [session.pk for session in waiting]
+        TestSession.objects.filter(pk__in=keys).update(judge_asked_at=now)
+    for session in waiting:
         judge.delay(session.account_id, session.pk)

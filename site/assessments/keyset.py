@@ -3,14 +3,12 @@
 An offset reads and throws away all the rows that it skips; a keyset begins at the last row seen.
 """
 
-import base64
-import binascii
-import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
+from django.core.signing import BadSignature, Signer
 from django.db import models
 from django.db.models import F, Q, QuerySet
 
@@ -98,10 +96,10 @@ def paginate(
 
 
 def _following(rows: QuerySet[M], order: _Order, cursor: str) -> QuerySet[M]:
-    value, row_id = _parse(cursor)
     try:
+        value, row_id = _signer(order.column).unsign_object(cursor)
         return rows.filter(order.following(value, row_id))
-    except (TypeError, ValueError, ValidationError) as error:
+    except (BadSignature, TypeError, ValueError, ValidationError) as error:
         raise BadCursor(cursor) from error
 
 
@@ -109,23 +107,11 @@ def _cursor(row: models.Model, column: str) -> str:
     value: Any = row
     for name in column.split("__"):
         value = getattr(value, name)
-    text = json.dumps([value, row.pk], cls=_ExactTimes)
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    return _signer(column).sign_object([value, row.pk])
 
 
-class _ExactTimes(DjangoJSONEncoder):
-    """Django's encoder cuts times to milliseconds; a cursor needs all of them."""
-
-    def default(self, o: Any) -> Any:
-        return o.isoformat() if hasattr(o, "isoformat") else super().default(o)
-
-
-def _parse(cursor: str) -> tuple[Any, int]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        value, row_id = json.loads(base64.urlsafe_b64decode(padded))
-        if "\0" in str(value):
-            raise BadCursor(cursor)
-        return value, int(row_id)
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise BadCursor(cursor) from error
+def _signer(column: str) -> Signer:
+    """Cursors are signed, so that nothing but what this site made reaches a query."""
+    return Signer(salt=f"keyset {column}")

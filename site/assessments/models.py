@@ -1,7 +1,6 @@
 """Tests, candidates, sessions and answers: an account's own rows, on its shard."""
 
 import secrets
-from datetime import datetime, timedelta
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -107,6 +106,8 @@ class TestSession(ShardedModel):
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    deadline = models.DateTimeField(null=True, blank=True, help_text="when it ends by itself")
+    judge_asked_at = models.DateTimeField(null=True, blank=True, help_text="when a job was sent")
     judged_at = models.DateTimeField(null=True, blank=True)
     score = models.PositiveIntegerField(null=True, blank=True, help_text="points")
     maximum = models.PositiveIntegerField(default=0, help_text="points that can be reached")
@@ -116,6 +117,12 @@ class TestSession(ShardedModel):
         constraints = [
             *ShardedModel.Meta.constraints,
             models.UniqueConstraint(fields=["account_id", "code"], name="assessments_session_code"),
+            # A double click makes one invitation, not two.
+            models.UniqueConstraint(
+                fields=["account_id", "test", "candidate"],
+                condition=Q(status="invited"),
+                name="assessments_session_invited_once",
+            ),
         ]
         indexes = [
             models.Index(
@@ -141,21 +148,21 @@ class TestSession(ShardedModel):
                 F("id").desc(),
                 name="assessments_session_score",
             ),
-            # Only what the periodic sweep looks for; empty when nothing is under way.
+            # What the periodic sweep looks for; both are empty when nothing is under way.
             models.Index(
-                fields=["status", "started_at"],
-                condition=Q(status__in=["started", "finished"]),
-                name="assessments_session_open",
+                fields=["deadline"],
+                condition=Q(status="started"),
+                name="assessments_session_running",
+            ),
+            models.Index(
+                fields=["judge_asked_at"],
+                condition=Q(status="finished"),
+                name="assessments_session_unjudged",
             ),
         ]
 
     def __str__(self) -> str:
         return f"session {self.code}"
-
-    @property
-    def deadline(self) -> datetime | None:
-        """When a started session ends by itself. Needs `test` loaded."""
-        return self.started_at + timedelta(minutes=self.test.minutes) if self.started_at else None
 
     @property
     def percent(self) -> int | None:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 
 from assessments.models import Answer, Candidate, Test, TestSession, TestTask
+from assessments.selectors import credits_used
 from routers import account_atomic
 from routers.transactions import account_on_commit
 from tasks.library import MAX_OUTPUT_BYTES, SubmissionTooLarge
@@ -18,6 +19,7 @@ __all__ = [
     "answer_submit",
     "candidate_get_or_create",
     "session_finish",
+    "session_finish_if_over",
     "session_invite",
     "session_start",
     "test_create",
@@ -25,6 +27,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 Status = TestSession.Status
+NO_CREDIT = "The account that invited you has no credit left. Please tell whoever invited you."
 GRACE = timedelta(seconds=30)  # a submission under way when the time runs out still counts
 
 
@@ -58,22 +61,34 @@ def session_invite(*, test: Test, email: str, name: str) -> TestSession:
     """Invite one person to a test: an invitation that is still open is handed out again."""
     with account_atomic():
         candidate = candidate_get_or_create(email=email, name=name)
+        # Also what keeps an import of the same person waiting: see imports.py.
+        Candidate.objects.select_for_update().get(pk=candidate.pk)
         session, _ = TestSession.objects.get_or_create(
             test=test, candidate=candidate, status=Status.INVITED
         )
     return session
 
 
-def session_start(session: TestSession, *, country: Country | None = None) -> TestSession:
-    """The candidate accepts: the clock runs. Raises SessionClosed for one already finished."""
+def session_start(
+    session: TestSession, *, country: Country | None = None, credits: int | None = None
+) -> TestSession:
+    """The candidate accepts: the clock runs, and one of the account's `credits` (if given) is used.
+
+    Raises SessionClosed for a session already finished, or where no credit is left. Two sessions
+    that start at the same instant may share the last credit: nobody waits for a lock on it.
+    """
     with account_atomic():
         session = _locked(session)
         if session.status == Status.INVITED:
+            if credits is not None and credits_used() >= credits:
+                raise SessionClosed(NO_CREDIT)
             session.status = Status.STARTED
             session.started_at = timezone.now()
+            session.deadline = session.started_at + timedelta(minutes=session.test.minutes)
             session.country = country
             session.maximum = _maximum(session)
-            session.save(update_fields=["status", "started_at", "country", "maximum"])
+            changed = ["status", "started_at", "deadline", "country", "maximum"]
+            session.save(update_fields=changed)
         elif session.status != Status.STARTED:
             raise SessionClosed("This session has been finished. It cannot be started again.")
     return session
@@ -108,10 +123,21 @@ def session_finish(session: TestSession) -> TestSession:
             raise SessionClosed("This session has not been started.")
         if session.status == Status.STARTED:
             session.status = Status.FINISHED
-            session.finished_at = timezone.now()
-            session.save(update_fields=["status", "finished_at"])
+            session.finished_at = session.judge_asked_at = timezone.now()
+            session.save(update_fields=["status", "finished_at", "judge_asked_at"])
             account_on_commit(lambda: _ask_for_judging(session.account_id, session.pk))
     return session
+
+
+def session_finish_if_over(session: TestSession) -> TestSession:
+    """End a session whose time is over, if nobody has: for the pages that show it."""
+    return session_finish(session) if is_over(session) else session
+
+
+def is_over(session: TestSession) -> bool:
+    """Whether a started session's time, and the grace for what was under way, has run out."""
+    deadline = session.deadline if session.status == Status.STARTED else None
+    return deadline is not None and timezone.now() > deadline + GRACE
 
 
 def _locked(session: TestSession) -> TestSession:
@@ -123,7 +149,7 @@ def _locked(session: TestSession) -> TestSession:
 def _require_open(session: TestSession) -> None:
     if session.status != Status.STARTED:
         raise SessionClosed("This session is not open: nothing can be submitted.")
-    if session.deadline and timezone.now() > session.deadline + GRACE:
+    if is_over(session):
         raise SessionClosed("The time of this session is over.")
 
 

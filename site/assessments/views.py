@@ -80,7 +80,7 @@ def _page_links(request: MemberRequest, page: Page[TestSession]) -> dict[str, st
 @require_safe
 def report(request: MemberRequest, code: str) -> HttpResponse:
     """One session: candidate, state, tasks, total, timeline. Says so while it is not ready."""
-    session = _session_or_404(code)
+    session = services.session_finish_if_over(_session_or_404(code))
     rows = selectors.task_rows(session)
     context = {
         "session": session,

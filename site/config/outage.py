@@ -7,6 +7,8 @@ from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
+from routers import current_account, shard_of
+
 __all__ = ["OutageMiddleware", "outage_page"]
 
 RETRY_AFTER_SECONDS = 5
@@ -42,4 +44,7 @@ def _databases_away() -> str:
     failed = [connection.alias for connection in connections.all() if connection.errors_occurred]
     for alias in failed:
         connections[alias].close()
+    account_id = current_account()
+    if not failed and account_id is not None:  # the failed connection has been replaced already
+        failed = [shard_of(account_id)]
     return ", ".join("the catalog" if alias == "default" else alias for alias in failed)

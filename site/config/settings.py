@@ -109,7 +109,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
 }
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "assessments.jobs.sweep", "schedule": 10.0},
+    # Expires, so that sweeps do not pile up while no worker runs.
+    "sweep": {"task": "assessments.jobs.sweep", "schedule": 10.0, "options": {"expires": 10}},
 }
 
 LOGGING = {

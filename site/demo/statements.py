@@ -41,7 +41,8 @@ SQLITE = Dialect(
     ),
     text_at="json_extract(%({list})s, '$[' || ({index}) || ']')",
     number_at="json_extract(%({list})s, '$[' || ({index}) || ']')",
-    time="strftime('%%Y-%%m-%%d %%H:%%M:%%f', {seconds}, 'unixepoch')",
+    # As Django writes it: SQLite compares times as text.
+    time="strftime('%%Y-%%m-%%d %%H:%%M:%%S', {seconds}, 'unixepoch')",
     hexadecimal="printf('%%0{width}X', {number})",
 )
 

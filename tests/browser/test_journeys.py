@@ -128,7 +128,8 @@ def test_a_new_test_from_the_library(page: Page, site: Site) -> None:
 
 def test_the_keyboard_alone_logs_in(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/login/")
-    page.keyboard.type("owner@example.com")  # the first field has the focus
+    expect(page.get_by_label("E-mail address")).to_be_focused()
+    page.keyboard.type("owner@example.com")
     page.keyboard.press("Tab")
     page.keyboard.type(site["password"])
     page.keyboard.press("Enter")

@@ -550,14 +550,15 @@ def test_after_the_time_nothing_goes_in(
 ) -> None:
     start(client, session)
     with account_context(account.pk):
-        TestSession.objects.update(started_at=timezone.now() - timedelta(hours=2))
+        TestSession.objects.update(deadline=timezone.now() - timedelta(hours=2))
     response = client.post(
         page("candidate_task", "acme", session.code, "equilibrium-index"),
         {"text": "1"},
         follow=True,
     )
-    assert "The time of this session is over." in text_of(response)
-    assert "Your time is over" in text_of(response)
+    assert "This session is finished" in text_of(response)
+    with account_context(account.pk):
+        assert TestSession.objects.get().status == TestSession.Status.FINISHED
 
 
 def test_the_whole_way_to_a_full_score(

@@ -2,6 +2,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import IntegrityError
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -17,7 +18,7 @@ from assessments.services import (
     session_invite,
     session_start,
 )
-from routers import CrossAccount, account_context, shard_of
+from routers import CrossAccount, account_atomic, account_context, shard_of
 from tasks import library
 from tasks.models import Country, Task
 
@@ -95,7 +96,7 @@ def test_nothing_is_submitted_before_the_start_or_after_the_end(session: TestSes
 
 
 def test_nothing_is_submitted_after_the_deadline(started: TestSession) -> None:
-    started.started_at = timezone.now() - timedelta(minutes=61)
+    started.deadline = timezone.now() - timedelta(minutes=1)
     started.save()
     with pytest.raises(SessionClosed, match="time of this session is over"):
         answer_submit(started, task=Task.objects.get(slug="leader"), output="1")
@@ -152,18 +153,70 @@ def test_broker_away_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(jobs.judge, "delay", refuse)
         assert finish(started, django_capture_on_commit_callbacks).status == Status.FINISHED
-    started.finished_at = timezone.now() - timedelta(minutes=1)
+    jobs.sweep()
+    started.refresh_from_db()
+    assert started.status == Status.FINISHED  # asked for just now: its job may be on its way
+    started.judge_asked_at = timezone.now() - timedelta(minutes=2)
     started.save()
     jobs.sweep()
     started.refresh_from_db()
     assert started.status == Status.CLOSED
 
 
+def test_sweep_asks_once_a_minute_and_the_longest_waiting_first(
+    screening: Test, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(jobs.judge, "delay", lambda account, session: asked.append(session))
+    monkeypatch.setattr(jobs, "SWEEP_LIMIT", 1)
+    waiting = []
+    for minutes in (5, 9):
+        one = session_invite(test=screening, email=f"{minutes}@example.org", name="N")
+        one.status, one.judge_asked_at = (
+            Status.FINISHED,
+            timezone.now() - timedelta(minutes=minutes),
+        )
+        one.save()
+        waiting.append(one.pk)
+    for _ in range(3):
+        jobs.sweep()
+    assert asked == [waiting[1], waiting[0]]
+
+
+def test_task_that_left_the_library_is_judged_as_nothing(
+    started: TestSession,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    solve(started)
+    known = library.get
+
+    def get(slug: str) -> library.Problem:
+        return known("gone" if slug == "leader" else slug)
+
+    monkeypatch.setattr("tasks.library.get", get)
+    judged = finish(started, django_capture_on_commit_callbacks)
+    assert (judged.status, judged.score, judged.maximum) == (Status.CLOSED, 200, 300)
+
+
+def test_last_credit_starts_one_session(session: TestSession, screening: Test) -> None:
+    session_start(session, credits=1)
+    second = session_invite(test=screening, email="b@example.org", name="B")
+    with pytest.raises(SessionClosed, match="no credit left"):
+        session_start(second, credits=1)
+    assert session_start(second, credits=2).status == Status.STARTED
+
+
+def test_invitation_exists_once_by_the_database(session: TestSession) -> None:
+    with pytest.raises(IntegrityError), account_atomic():
+        TestSession.objects.create(test=session.test, candidate=session.candidate)
+
+
 def test_sweep_finishes_what_is_overdue_and_leaves_the_rest(
     started: TestSession, screening: Test
 ) -> None:
     running = session_start(session_invite(test=screening, email="b@example.org", name="B"))
-    started.started_at = timezone.now() - timedelta(minutes=62)
+    started.deadline = timezone.now() - timedelta(minutes=1)
     started.save()
     jobs.sweep()
     started.refresh_from_db()
