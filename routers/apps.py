@@ -10,11 +10,11 @@ class RoutersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from routers import keys, schema
+        from routers import schema, sqlite
         from routers.checks import check_models, check_settings
 
         checks.register(check_settings)
         checks.register(check_models, checks.Tags.models)
-        connection_created.connect(keys.register_sqlite_function, dispatch_uid="routers.keys")
+        connection_created.connect(sqlite.register_key_function, dispatch_uid="routers.sqlite")
         pre_migrate.connect(schema.prepare, sender=self, dispatch_uid="routers.prepare")
         post_migrate.connect(schema.finish, sender=self, dispatch_uid="routers.finish")

@@ -6,9 +6,6 @@ order is index order. The layout follows Twitter's Snowflake (2010) and Instagra
 "Sharding & IDs" (2012). 2**13 keys a millisecond are more than one sequence can hand out.
 """
 
-import itertools
-import threading
-import time
 from typing import Any
 
 from django.db import models
@@ -18,7 +15,19 @@ from django.db.models.expressions import Func
 from routers.conf import settings
 from routers.exceptions import RoutingError
 
-__all__ = ["EPOCH_MS", "KeyField", "born_at_ms", "born_on", "install", "make_key"]
+__all__ = [
+    "EPOCH_MS",
+    "FUNCTION",
+    "MAX_SHARD_NUMBER",
+    "SEQUENCE_BITS",
+    "KeyField",
+    "born_at_ms",
+    "born_on",
+    "install",
+    "make_key",
+]
+
+FUNCTION = "routers_next_key"
 
 EPOCH_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
 SHARD_BITS, SEQUENCE_BITS = 9, 13
@@ -45,7 +54,7 @@ def born_at_ms(key: int) -> int:
 class NextKey(Func):
     """The database function that makes the next key."""
 
-    function = "routers_next_key"
+    function = FUNCTION
     arity = 0
     output_field = models.BigIntegerField()
 
@@ -95,7 +104,7 @@ def install(connection: BaseDatabaseWrapper) -> None:
     """
     number = settings().shards[connection.alias]
     if connection.vendor != "postgresql":
-        return  # SQLite's function lives in the connection: see `register_sqlite_function`.
+        return  # SQLite's function lives in the connection: see routers.sqlite.
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regproc('routers_shard_number') IS NOT NULL")
         if cursor.fetchone()[0]:
@@ -119,38 +128,3 @@ def _same_number(alias: str, *, configured: int, stored: int) -> None:
             f"{alias} makes keys with the number {stored}, but SHARDING['SHARDS'] gives it "
             f"{configured}. A shard's number is permanent: set it back to {stored}."
         )
-
-
-class _SqliteKeys:
-    """Keys for one SQLite shard: this process's last key or the clock, whichever is later."""
-
-    def __init__(self, shard_number: int) -> None:
-        self.number = shard_number
-        self.lock = threading.Lock()
-        self.last_ms = 0
-        self.sequence = itertools.count()
-
-    def next_key(self) -> int:
-        with self.lock:
-            now = max(time.time_ns() // 1_000_000, self.last_ms)
-            if now > self.last_ms:
-                self.last_ms, self.sequence = now, itertools.count()
-            sequence = next(self.sequence)
-            if sequence >= 2**SEQUENCE_BITS - 1:
-                self.last_ms += 1
-                self.sequence = itertools.count()
-            return make_key(now, self.number, sequence)
-
-
-_sqlite_keys: dict[str, _SqliteKeys] = {}
-
-
-def register_sqlite_function(
-    sender: object, connection: BaseDatabaseWrapper, **kwargs: object
-) -> None:
-    """Django's `connection_created`: give a SQLite shard the same function by name."""
-    number = settings().shards.get(connection.alias)
-    if connection.vendor != "sqlite" or number is None:
-        return
-    keys = _sqlite_keys.setdefault(connection.alias, _SqliteKeys(number))
-    connection.connection.create_function(NextKey.function, 0, keys.next_key)

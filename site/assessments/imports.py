@@ -5,6 +5,8 @@ being ignored; separated by commas, semicolons or tabs; UTF-8, with or without a
 """
 
 import csv
+import io
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +14,7 @@ from typing import BinaryIO, TextIO
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db.models import Exists, OuterRef
 
 from assessments.models import Candidate, Test, TestSession
 from routers import account_atomic
@@ -19,6 +22,7 @@ from routers import account_atomic
 __all__ = ["ImportRefused", "ImportResult", "RejectedRow", "import_candidates"]
 
 BATCH = 2_000
+MAX_LINES = 20  # of one row, whose quoted cells may hold line ends
 SEPARATORS = ",;\t"
 COLUMNS = {"email": ("email", "e-mail", "mail"), "name": ("name", "full name", "candidate")}
 MAX_NAME, MAX_EMAIL = 200, 254
@@ -89,39 +93,85 @@ def import_candidates(
 
 def _rows(lines: BinaryIO, result: ImportResult) -> Iterator[_Row]:
     """The usable rows; the others go to `result.rejected`, the header to `result.header`."""
-    reader = csv.reader(_decoded(lines), dialect=_dialect(lines))
-    result.header = next(reader, [])
+    records = _records(_decoded(lines), _dialect(lines))
+    first = next(records, None)
+    if first is not None and first.error:
+        raise ImportRefused(f"The first line is not readable as CSV: {first.error}.")
+    result.header = first.cells if first else []
     columns = _columns(result.header)
     seen: dict[str, int] = {}
-    while True:
-        line = reader.line_num + 1
+    for record in records:
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            result.rejected.append(RejectedRow(line, f"not readable as CSV: {error}"))
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        try:
-            row = _row(line, cells, columns)
+            row = _row(record, columns)
             _refuse_repeated(row, seen)
         except ValueError as error:
-            result.rejected.append(RejectedRow(line, str(error), tuple(map(_readable, cells))))
+            cells = tuple(map(_readable, record.cells))
+            result.rejected.append(RejectedRow(record.line, str(error), cells))
             continue
-        seen[row.email] = line
+        seen[row.email] = record.line
         yield row
 
 
-def _decoded(lines: BinaryIO) -> Iterator[str]:
-    """The lines as text. Bytes that are no UTF-8 stay visible as surrogates, for `_row` to refuse.
+@dataclass(frozen=True)
+class _Record:
+    """One row of the file and the line on which it begins; or why it cannot be read."""
 
-    Not a TextIOWrapper: it would read ahead, and `tell()` could not say how far the import is.
+    line: int
+    cells: list[str]
+    error: str = ""
+
+
+def _records(lines: Iterator[str], dialect: type[csv.Dialect]) -> Iterator[_Record]:
+    """The rows of the file, blank ones left out.
+
+    A row whose quotes are still open takes in the next line, up to MAX_LINES of them. Where they
+    are never closed only the first of those lines is refused, and reading goes on behind it, so
+    that a stray quote costs one row and not the rest of the file.
+    """
+    ahead: deque[str] = deque()
+    number = 0
+    while True:
+        if not ahead and (line := next(lines, None)) is not None:
+            ahead.append(line)
+        if not ahead:
+            return
+        record, taken = _one_record(number + 1, ahead, lines, dialect)
+        for _ in range(taken):
+            ahead.popleft()
+        number += taken
+        if record.error or any(cell.strip() for cell in record.cells):
+            yield record
+
+
+def _one_record(
+    number: int, ahead: deque[str], lines: Iterator[str], dialect: type[csv.Dialect]
+) -> tuple[_Record, int]:
+    """The record that begins with `ahead[0]`, and how many lines it takes."""
+    for taken in range(1, MAX_LINES + 1):
+        if len(ahead) < taken:
+            more = next(lines, None)
+            if more is None:
+                break
+            ahead.append(more)
+        try:
+            text = "".join(islice(ahead, taken))
+            return _Record(number, next(csv.reader([text], dialect), [])), taken
+        except csv.Error as error:
+            if "unexpected end of data" not in str(error):
+                return _Record(number, [ahead[0].rstrip()], str(error)), 1
+    return _Record(number, [ahead[0].rstrip()], "a quote is opened and not closed"), 1
+
+
+def _decoded(lines: BinaryIO) -> Iterator[str]:
+    """The lines as text, whichever way they end.
+
+    Bytes that are no UTF-8 stay visible as surrogates, for `_row` to refuse. Not a TextIOWrapper:
+    it would read ahead, and `tell()` could not say how far the import is.
     """
     for number, line in enumerate(lines):
         text = line.decode("utf-8", errors="surrogateescape")
-        yield text.removeprefix("\ufeff") if number == 0 else text
+        text = text.removeprefix("\ufeff") if number == 0 else text
+        yield from io.StringIO(text, newline=None)
 
 
 def _dialect(lines: BinaryIO) -> type[csv.Dialect]:
@@ -132,6 +182,7 @@ def _dialect(lines: BinaryIO) -> type[csv.Dialect]:
 
     class Found(csv.excel):
         delimiter = max(SEPARATORS, key=header.count)
+        strict = True  # says so where a quote is not closed
 
     return Found
 
@@ -153,8 +204,11 @@ def _columns(header: list[str]) -> dict[str, int]:
     return found
 
 
-def _row(line: int, cells: list[str], columns: dict[str, int]) -> _Row:
+def _row(record: _Record, columns: dict[str, int]) -> _Row:
     """Raises ValueError with the reason why the row cannot be taken."""
+    if record.error:
+        raise ValueError(f"not readable as CSV: {record.error}")
+    cells = record.cells
     if len(cells) <= max(columns.values()):
         raise ValueError(f"{len(cells)} columns where the header has more")
     email, name = (cells[columns[column]].strip() for column in ("email", "name"))
@@ -166,7 +220,7 @@ def _row(line: int, cells: list[str], columns: dict[str, int]) -> _Row:
         raise ValueError("the name is empty")
     if len(name) > MAX_NAME:
         raise ValueError(f"the name has {len(name)} characters; {MAX_NAME} are the most")
-    return _Row(line, _valid_email(email), " ".join(name.split()))
+    return _Row(record.line, _valid_email(email), " ".join(name.split()))
 
 
 def _valid_email(email: str) -> str:
@@ -205,9 +259,14 @@ def _store(batch: list[_Row], test: Test | None, result: ImportResult) -> None:
 
 
 def _invite(emails: list[str], test: Test) -> int:
-    """A session for each of these candidates who has none of this test yet."""
-    have_one = TestSession.objects.filter(test=test).values("candidate_id")
-    missing = Candidate.objects.filter(email__in=emails).exclude(pk__in=have_one)
+    """A session for each of these candidates who has none of this test yet.
+
+    The candidates are locked first, so that two imports of one file take turns.
+    """
+    people = Candidate.objects.filter(email__in=emails)
+    list(people.select_for_update().order_by("pk").values_list("pk"))
+    sessions_of = TestSession.objects.filter(test=test, candidate=OuterRef("pk"))
+    missing = people.filter(~Exists(sessions_of))
     sessions = [TestSession(test=test, candidate=candidate) for candidate in missing]
     return len(TestSession.objects.bulk_create(sessions))
 

@@ -1,11 +1,16 @@
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from django.db import connections
 
 from routers import RoutingError, account_context, keys, shard_of
 from routers.conf import settings
+from routers.sqlite import LANES, SqliteKeys
+from tests.unit.conftest import CHECKOUT
 from tests.unit.routers.shop.models import Order
 
 
@@ -45,7 +50,7 @@ def test_key_is_made_by_the_database_and_tells_the_time() -> None:
 
 
 def test_sqlite_keys_are_unique_under_threads() -> None:
-    generator = keys._SqliteKeys(1)
+    generator = SqliteKeys(1, ":memory:")
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: generator.next_key(), range(50_000)))
     assert len(set(made)) == len(made)
@@ -63,3 +68,36 @@ def test_number_that_changed_is_refused() -> None:
             patch.setattr(keys, "settings", lambda: type("S", (), {"shards": keys_of_nine}))
             with pytest.raises(RoutingError, match="makes keys with the number 1"):
                 keys.install(connections["shard01"])
+
+
+MAKE_KEYS = """
+import sys
+from routers.sqlite import SqliteKeys
+keys = SqliteKeys(1, sys.argv[1])
+print(*(keys.next_key() for _ in range(20_000)))
+"""
+
+
+def test_sqlite_keys_are_unique_over_processes(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MAKE_KEYS, str(tmp_path / "shard.sqlite3")]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) for _ in range(3)
+    ]
+    made = [int(key) for process in running for key in process.communicate()[0].split()]
+    assert len(made) == 60_000
+    assert len(set(made)) == len(made)
+
+
+def test_sqlite_lanes_are_given_back_and_run_out(tmp_path: Path) -> None:
+    database = str(tmp_path / "shard.sqlite3")
+    held = [SqliteKeys(1, database) for _ in range(LANES)]
+    assert sorted(one.lane for one in held) == list(range(LANES))
+    with pytest.raises(RoutingError, match=r"32 processes use .*shard"):
+        SqliteKeys(1, database)
+    for one in held:
+        assert one._lane_file
+        one._lane_file.close()
+    again = SqliteKeys(1, database)
+    assert again.lane == 0
+    assert again._lane_file
+    again._lane_file.close()

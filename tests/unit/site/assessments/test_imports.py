@@ -37,6 +37,17 @@ def test_files_as_people_have_them(text: bytes) -> None:
     assert stored() == {"ada@x.org": "Ada", "bo@x.org": "Bo"}
 
 
+def test_stray_quote_costs_one_row() -> None:
+    rows = [b"P%d,p%d@x.org\n" % (n, n) for n in range(3_000)]
+    rows[100] = b'"' + rows[100]
+    result = load(HEADER + b"".join(rows))
+    assert (result.added, [row.line for row in result.rejected]) == (2_999, [102])
+
+
+def test_old_line_ends_are_read() -> None:
+    assert load(b"name,email\rAda,ada@x.org\rBo,bo@x.org\r").added == 2
+
+
 def test_quoted_newline_is_one_row_and_line_numbers_stay_right() -> None:
     result = load(HEADER + b'"Ada\nLovelace",ada@x.org\nBo,nonsense\n')
     assert stored() == {"ada@x.org": "Ada Lovelace"}
@@ -56,6 +67,8 @@ def test_quoted_newline_is_one_row_and_line_numbers_stay_right() -> None:
         (b"Ada," + b"a" * 250 + b"@x.org", "the e-mail address has more than 254 characters"),
         (b"Bo again,BO@x.org", "bo@x.org stands already in line 2"),
         (b'"' + b"A" * 200_000 + b'",ada@x.org', "not readable as CSV: field larger than"),
+        (b'"Ada,ada@x.org', "not readable as CSV: a quote is opened and not closed"),
+        (b'"Ada" Lovelace,ada@x.org', "not readable as CSV: ',' expected after"),
     ],
 )
 def test_bad_row_is_reported_by_line_and_the_good_ones_go_in(row: bytes, reason: str) -> None:
@@ -72,8 +85,13 @@ def test_bad_row_is_reported_by_line_and_the_good_ones_go_in(row: bytes, reason:
         (b"name,phone\nAda,1\n", "Missing: email; the line has: name, phone"),
         (b"Ada,ada@x.org\n", "Missing: email, name; the line has: ada, ada@x.org"),
         (b"PK\x03\x04\x14\x00\x06\x00", "Missing: email, name"),
+        (b'"name,email\nAda,ada@x.org\n', "first line is not readable as CSV: a quote is opened"),
+        (
+            b"name,email," + b"x" * 200_000 + b"\n",
+            "first line is not readable as CSV: field larger",
+        ),
     ],
-    ids=["empty", "a column missing", "no header", "a spreadsheet"],
+    ids=["empty", "a column missing", "no header", "a spreadsheet", "open quote", "huge header"],
 )
 def test_unusable_file_is_refused_and_nothing_goes_in(text: bytes, message: str) -> None:
     with pytest.raises(ImportRefused, match=message):
