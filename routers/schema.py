@@ -1,6 +1,4 @@
-"""What a shard needs beyond tables: before them its key function, after them its guards."""
-
-from typing import Any
+"""What a shard needs beyond tables: before them its key function, after them replica identity."""
 
 from django.apps import AppConfig
 from django.db import connections, models
@@ -9,7 +7,7 @@ from django.db.backends.utils import CursorWrapper
 from routers import keys
 from routers.conf import settings
 from routers.exceptions import RoutingError
-from routers.placement import Placement, placement_of, sharded_models
+from routers.placement import sharded_models
 
 __all__ = ["finish", "prepare"]
 
@@ -24,21 +22,13 @@ def finish(sender: AppConfig, using: str, **kwargs: object) -> None:
     """Django's `post_migrate`, on PostgreSQL; changes nothing twice.
 
     Each sharded table's replica identity becomes (account_id, id), so that one account's rows can
-    be replicated by themselves; and each foreign key between sharded tables runs over the account
-    too, so that the database itself refuses a reference into another account.
+    be replicated by themselves.
     """
     connection = connections[using]
     if using in settings().shards and connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             for model in sharded_models():
                 _set_replica_identity(cursor, model)
-                for field in model._meta.concrete_fields:
-                    if isinstance(field, models.ForeignKey) and _is_sharded(field.related_model):
-                        _tie_to_account(cursor, model, field)
-
-
-def _is_sharded(model: Any) -> bool:
-    return placement_of(model) is Placement.SHARDED
 
 
 def _set_replica_identity(cursor: CursorWrapper, model: type[models.Model]) -> None:
@@ -60,23 +50,3 @@ def _set_replica_identity(cursor: CursorWrapper, model: type[models.Model]) -> N
         )
     if not any(is_identity for _, is_identity in found):
         cursor.execute(f'ALTER TABLE "{table}" REPLICA IDENTITY USING INDEX "{found[0][0]}"')
-
-
-def _tie_to_account(cursor: CursorWrapper, model: type[models.Model], field: Any) -> None:
-    """Put (account_id, field) → (account_id, id) in the place of Django's own foreign key."""
-    table, target = model._meta.db_table, field.related_model._meta.db_table
-    cursor.execute(
-        """
-        SELECT conname FROM pg_constraint JOIN pg_attribute
-            ON attrelid = conrelid AND attname = %s AND conkey = ARRAY[attnum]
-        WHERE conrelid = to_regclass(%s) AND contype = 'f'
-        """,
-        [field.column, table],
-    )
-    djangos = [name for (name,) in cursor.fetchall()]
-    if djangos:
-        drops = "".join(f', DROP CONSTRAINT "{name}"' for name in djangos)
-        cursor.execute(
-            f'ALTER TABLE "{table}" ADD FOREIGN KEY (account_id, "{field.column}") '
-            f'REFERENCES "{target}" (account_id, id) DEFERRABLE INITIALLY DEFERRED{drops}'
-        )

@@ -21,14 +21,16 @@ PARTS = ("startup", "seeding", "pages", "crashes")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=PARTS)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}: all")
     parser.add_argument("--sessions", type=int, default=1_000_000)
     parser.add_argument("--keep", action="store_true", help="leave the cluster and its data")
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     console = Console(width=110)
     infra("up")
     try:
-        for part in options.parts:
+        for part in options.parts or PARTS:
             console.print(globals()[f"_{part}"](options.sessions))
     finally:
         if not options.keep:

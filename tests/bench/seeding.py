@@ -19,6 +19,7 @@ __all__ = ["bench_seeding"]
 ROUNDS = 3
 TABLES = ("assessments_candidate", "assessments_testsession", "assessments_answer")
 BASELINE = "baseline"
+OWNER = "(SELECT account_id FROM assessments_test)"  # there is one test
 REFERRED = {  # what the rows refer to
     "tasks_country": "TABLE tasks_country",
     "tasks_task": "TABLE tasks_task",
@@ -28,12 +29,12 @@ REFERRED = {  # what the rows refer to
 # Rows as cheap as they can be, in the shape of the real ones. {n} sessions, {a} of them taken.
 STATEMENTS = """
 INSERT INTO assessments_candidate (id, account_id, email, name, created_at)
-SELECT {base} + i, {account}, 'candidate.' || i || '@example.org', 'Candidate ' || i, now()
+SELECT {base} + i, {account}, '{base}.' || i || '@example.org', 'Candidate ' || i, now()
 FROM generate_series(1, {n}) AS i;
 INSERT INTO assessments_testsession (id, account_id, code, test_id, candidate_id, country_id,
     status, created_at, started_at, finished_at, judged_at, score, maximum, similarity)
-SELECT {base} + i, {account}, lpad(to_hex(i), 12, '0'), (SELECT min(id) FROM assessments_test),
-    {base} + i, 'PL', 'closed', now(), now(), now(), now(), i % 300, 300, NULL
+SELECT {base} + i, {account}, lpad(to_hex({base} / 1000 + i), 12, '0'),
+    (SELECT id FROM assessments_test), {base} + i, 'PL', 'closed', now(), now(), now(), now(), i % 300, 300, NULL
 FROM generate_series(1, {n}) AS i;
 INSERT INTO assessments_answer (id, account_id, session_id, task_id, output, submitted_at,
     correctness, performance, score)
@@ -129,7 +130,7 @@ def _psql(number: int, added: dict[str, list[int]]) -> tuple[int, float]:
     running = []
     for shard, (candidates, _, answers) in added.items():
         script = STATEMENTS.format(
-            base=number * 10**12, account=number, n=candidates, a=answers // 3
+            base=number * 10**12, account=OWNER, n=candidates, a=answers // 3
         )
         process = subprocess.Popen(
             [*_tool("psql", shard, BASELINE), "-q", "-v", "ON_ERROR_STOP=1"],
