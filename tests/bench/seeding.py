@@ -34,7 +34,8 @@ FROM generate_series(1, {n}) AS i;
 INSERT INTO assessments_testsession (id, account_id, code, test_id, candidate_id, country_id,
     status, created_at, started_at, finished_at, judged_at, score, maximum, similarity)
 SELECT {base} + i, {account}, lpad(to_hex({base} / 1000 + i), 12, '0'),
-    (SELECT id FROM assessments_test), {base} + i, 'PL', 'closed', now(), now(), now(), now(), i % 300, 300, NULL
+    (SELECT id FROM assessments_test), {base} + i, 'PL', 'closed', now(), now(), now(), now(),
+    i % 300, 300, NULL
 FROM generate_series(1, {n}) AS i;
 INSERT INTO assessments_answer (id, account_id, session_id, task_id, output, submitted_at,
     correctness, performance, score)
