@@ -66,7 +66,10 @@ def _take_lane(database: str) -> tuple[int, IO[bytes] | None]:
     if "memory" in database:
         return 0, None  # a database in memory is this process's alone
     for lane in range(LANES):
-        file = Path(f"{database}.lane{lane:02}").open("ab")  # noqa: SIM115 - held while we live
+        try:
+            file = Path(f"{database}.lane{lane:02}").open("ab")  # noqa: SIM115 - held while we live
+        except PermissionError:
+            continue  # another user's
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -65,7 +65,10 @@ def main() -> int:
     parser.add_argument("path", nargs="?", default="", help="a folder, a file, or file::test")
     parser.add_argument("--fast", action="store_true", help="the unit tests on SQLite only")
     parser.add_argument("--lint", action="store_true", help="ruff and mypy only")
+    parser.add_argument("--down", action="store_true", help="stop the servers of the unit tests")
     options = parser.parse_args()
+    if options.down:
+        return subprocess.run(_on_test_servers("down"), cwd=CHECKOUT, check=False).returncode
     report = Report()
     if options.lint or not (options.fast or options.path):
         _lint(report)
@@ -91,8 +94,7 @@ def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
     if not todo:
         sys.exit(f"T={path}: no suite has that path. The suites are in tests/__main__.py.")
     if any(suite.servers for suite, _ in todo):
-        up = [sys.executable, "-m", "infra", *TEST.options(), "up", "--only", "servers"]
-        _step(report, "test servers", up, {})
+        _step(report, "test servers", _on_test_servers("up", "--only", "servers"), {})
     if any(suite.browser for suite, _ in todo) and not shutil.which("chromium"):
         _install("chromium")
     for suite, paths in todo:
@@ -102,6 +104,10 @@ def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
             command.append(f"--ds={suite.settings}")
         config = str(TEST.root / "site.json") if suite.servers else None
         _step(report, suite.title, command, {"FULCRUM_CONFIG": config})
+
+
+def _on_test_servers(*command: str) -> list[str]:
+    return [sys.executable, "-m", "infra", *TEST.options(), *command]
 
 
 def _install(package: str) -> None:
