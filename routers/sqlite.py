@@ -31,12 +31,17 @@ class SqliteKeys:
         self.number = shard_number
         self.lane, self._lane_file = _take_lane(database)
         self._lock = threading.Lock()
-        self._ms, self._count = 0, 0
+        # Begins in the next millisecond: who had the lane before may have used up this one.
+        self._ms, self._count = _now_ms(), KEYS_A_MS
 
     def next_key(self) -> int:
-        """A key that no other thread or process makes."""
+        """A key that no other thread or process makes. Waits for the clock, and never runs ahead.
+
+        Only a clock that was set back is not waited for.
+        """
         with self._lock:
-            now = time.time_ns() // 1_000_000
+            while (now := _now_ms()) == self._ms and self._count == KEYS_A_MS:
+                time.sleep(0.0001)
             if now > self._ms:
                 self._ms, self._count = now, 0
             elif self._count == KEYS_A_MS:
@@ -44,6 +49,10 @@ class SqliteKeys:
             sequence = self.lane * KEYS_A_MS + self._count
             self._count += 1
             return make_key(self._ms, self.number, sequence)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 _keys: dict[str, SqliteKeys] = {}
