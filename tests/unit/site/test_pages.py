@@ -662,6 +662,7 @@ def test_a_shard_away_is_told_without_a_query(
     response = owner.get(page("dashboard", "acme"))
     assert response.status_code == 503
     assert response["Retry-After"]
+    assert f"<strong>{shard_of(account.pk)}</strong> does not answer" in text_of(response)
     assert "Only the accounts on it are affected" in text_of(response)
 
 
@@ -674,6 +675,7 @@ def test_the_catalog_away_is_told_too(
     with counted_queries() as queries:
         response = owner.get(page("dashboard", "acme"))
     assert response.status_code == 503
+    assert "no account can be opened" in text_of(response)
     assert queries == []
 
 
