@@ -4,10 +4,11 @@ A context variable follows threads started with a copied context, asyncio tasks 
 alike, which a thread-local does not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from routers.conf import settings
 from routers.exceptions import InvalidAccount, RoutingError
@@ -24,6 +25,11 @@ class Scope:
 
     account_id: int | None = None
     shard: str | None = None
+
+    @classmethod
+    def begun(cls, hints: Mapping[str, Any]) -> "Scope":
+        """The scope in which a query was begun, by its hints; an empty one where none say."""
+        return cls(hints.get("account_id"), hints.get("shard"))
 
     def __str__(self) -> str:
         return f"account {self.account_id}" if self.shard is None else f"all of {self.shard}"

@@ -12,7 +12,7 @@ from routers.conf import settings
 from routers.placement import sharded_models
 from routers.shard_map import current_map
 
-__all__ = ["ShardStatus", "accounts_on", "shard_statuses"]
+__all__ = ["ShardStatus", "shard_statuses"]
 
 # The distinct accounts of a table by hopping along its (account_id, id) index: one index probe an
 # account, however many rows each has.
@@ -49,12 +49,6 @@ def shard_statuses() -> list[ShardStatus]:
         return list(pool.map(_status, shards, [slots[shard] for shard in shards]))
 
 
-def accounts_on(shard: str) -> set[int]:
-    """The ids of all accounts that have a row in any sharded table of that shard."""
-    with connections[shard].cursor() as cursor:
-        return _accounts(cursor)
-
-
 def _status(shard: str, slots: int) -> ShardStatus:
     connection = connections[shard]
     try:
@@ -69,6 +63,7 @@ def _status(shard: str, slots: int) -> ShardStatus:
 
 
 def _accounts(cursor: CursorWrapper) -> set[int]:
+    """The ids of all accounts that have a row in any sharded table of that shard."""
     found: set[int] = set()
     for model in sharded_models():
         cursor.execute(HOP.format(table=model._meta.db_table))

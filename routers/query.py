@@ -160,8 +160,7 @@ class AccountQuerySet(models.QuerySet[M]):
 
     def _begun(self) -> Scope:
         """The scope in which the query was begun."""
-        hints: dict[str, Any] = self._hints  # type: ignore[attr-defined]
-        return Scope(hints.get("account_id"), hints.get("shard"))
+        return Scope.begun(self._hints)  # type: ignore[attr-defined]
 
 
 class AccountManager(models.Manager.from_queryset(AccountQuerySet)):  # type: ignore[misc]

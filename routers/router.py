@@ -26,7 +26,7 @@ class ShardRouter:
             case Placement.SHARDED:
                 return self._shard_for(model, hints)
             case Placement.REFERENCE:
-                return self._nearest_copy(hints)
+                return self._nearest_copy()
             case _:
                 return CATALOG
 
@@ -59,14 +59,14 @@ class ShardRouter:
 
     @staticmethod
     def _shard_for(model: type[models.Model], hints: dict[str, Any]) -> str:
-        begun = Scope(hints.get("account_id"), hints.get("shard"))
+        begun = Scope.begun(hints)
         if begun == Scope():
             return required_scope(model).alias()
         _refuse_other_scope(model, begun)
         return begun.alias()
 
     @staticmethod
-    def _nearest_copy(hints: dict[str, Any]) -> str:
+    def _nearest_copy() -> str:
         scope = current_scope()
         return scope.alias() if scope else CATALOG
 

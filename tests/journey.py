@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.variants import CHECKOUT
-from tests.visitor import Visitor
+from tests.visitor import DEMO_EMAIL, Visitor
 
 SLUG = "acme-analytics"
 
@@ -20,7 +20,7 @@ def main(root: Path) -> None:
     secrets = json.loads((root / "secrets.json").read_text())
     url = json.loads((root / "site.json").read_text())["public_url"]
     began = time.monotonic()
-    recruiter = Visitor(url).log_in("demo@fulcrum.test", secrets["demo_password"])
+    recruiter = Visitor(url).log_in(DEMO_EMAIL, secrets["demo_password"])
     print(f"logged in at {url}")
     email = f"journey.{time.time_ns()}@example.org"
     code = recruiter.invite(SLUG, recruiter.first_test(SLUG), "Journey Tester", email)

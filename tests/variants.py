@@ -1,13 +1,15 @@
 """The cluster of infra/cluster.yml under other names and ports, for tests and measurements."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CHECKOUT", "SITE_PATH", "TEST", "Variant"]
+__all__ = ["CHECKOUT", "PYTHONPATH", "SITE_PATH", "TEST", "Variant"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SITE_PATH = str(CHECKOUT / "site")
+PYTHONPATH = f"{CHECKOUT}{os.pathsep}{SITE_PATH}"  # for a process of the site's
 ORIGINAL = CHECKOUT / "infra" / "cluster.yml"
 TOY = CHECKOUT / "tests" / "cluster" / "toy" / "site.yml"
 PORT = re.compile(r"\b(1[56]\d{3}|8000)\b")

@@ -9,7 +9,9 @@ from html import unescape
 
 from tests.variants import SITE_PATH
 
-__all__ = ["Answer", "Visitor"]
+__all__ = ["DEMO_EMAIL", "Answer", "Visitor"]
+
+DEMO_EMAIL = "demo@fulcrum.test"
 
 TIMEOUT_SECONDS = 60
 JUDGED_WITHIN_SECONDS = 90

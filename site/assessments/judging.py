@@ -4,7 +4,8 @@ import logging
 
 from django.utils import timezone
 
-from assessments.models import Answer, TestSession, TestTask
+from assessments.models import Answer, TestSession
+from assessments.selectors import maximum_points
 from routers import account_atomic
 from tasks import library
 
@@ -50,8 +51,7 @@ def _store(session: TestSession, answers: list[Answer]) -> bool:
         if session_now is None:
             return False
         Answer.objects.bulk_update(answers, ["correctness", "performance", "score"])
-        chosen = TestTask.objects.filter(test_id=session.test_id).select_related("task")
-        session_now.maximum = sum(row.task.points for row in chosen)
+        session_now.maximum = maximum_points(session_now)
         session_now.score = sum(answer.score or 0 for answer in answers)
         session_now.status = TestSession.Status.CLOSED
         session_now.judged_at = timezone.now()

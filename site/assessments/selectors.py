@@ -19,6 +19,7 @@ __all__ = [
     "TestFigures",
     "credits_used",
     "dashboard",
+    "maximum_points",
     "session_by_code",
     "session_page",
     "task_rows",
@@ -116,6 +117,12 @@ def _test_figures() -> list[TestFigures]:
         test.score += row["score"] or 0
         test.maximum += row["maximum"] or 0
     return list(figures.values())
+
+
+def maximum_points(session: TestSession) -> int:
+    """The points that the tasks of the session's test give together."""
+    chosen = TestTask.objects.filter(test_id=session.test_id).select_related("task")
+    return sum(row.task.points for row in chosen)
 
 
 def credits_used() -> int:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 
 from assessments.models import Answer, Candidate, Test, TestSession, TestTask
-from assessments.selectors import credits_used
+from assessments.selectors import credits_used, maximum_points
 from routers import account_atomic
 from routers.transactions import account_on_commit
 from tasks.library import MAX_OUTPUT_BYTES, SubmissionTooLarge
@@ -86,7 +86,7 @@ def session_start(
             session.started_at = timezone.now()
             session.deadline = session.started_at + timedelta(minutes=session.test.minutes)
             session.country = country
-            session.maximum = _maximum(session)
+            session.maximum = maximum_points(session)
             changed = ["status", "started_at", "deadline", "country", "maximum"]
             session.save(update_fields=changed)
         elif session.status != Status.STARTED:
@@ -151,11 +151,6 @@ def _require_open(session: TestSession) -> None:
         raise SessionClosed("This session is not open: nothing can be submitted.")
     if is_over(session):
         raise SessionClosed("The time of this session is over.")
-
-
-def _maximum(session: TestSession) -> int:
-    chosen = TestTask.objects.filter(test_id=session.test_id).select_related("task")
-    return sum(row.task.points for row in chosen)
 
 
 def _ask_for_judging(account_id: int, session_id: int) -> None:

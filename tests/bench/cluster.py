@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg2
 
-from tests.variants import CHECKOUT, Variant
+from tests.variants import CHECKOUT, PYTHONPATH, Variant
+from tests.visitor import DEMO_EMAIL
 
 __all__ = ["BENCH", "SHARDS", "config", "infra", "login", "manage", "superuser"]
 
@@ -36,8 +37,7 @@ def secrets() -> dict[str, str]:
 
 def environment() -> dict[str, str]:
     """For a process of the site's."""
-    path = f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'site'}"
-    return {**os.environ, "FULCRUM_CONFIG": str(BENCH.root / "site.json"), "PYTHONPATH": path}
+    return {**os.environ, "FULCRUM_CONFIG": str(BENCH.root / "site.json"), "PYTHONPATH": PYTHONPATH}
 
 
 def manage(*arguments: str) -> str:
@@ -72,4 +72,4 @@ def superuser(alias: str, database: str | None = None) -> Any:
 
 def login() -> tuple[str, str]:
     """The demo login."""
-    return "demo@fulcrum.test", secrets()["demo_password"]
+    return DEMO_EMAIL, secrets()["demo_password"]

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.cluster import BENCH
-from tests.variants import CHECKOUT, Variant
+from tests.variants import PYTHONPATH, Variant
 
 __all__ = ["bench_startup"]
 
@@ -58,7 +58,7 @@ def _as_superuser(variant: Variant, folder: Path) -> Path:
 def _once(config: Path | None) -> float:
     environment = {name: value for name, value in os.environ.items() if name != "FULCRUM_CONFIG"}
     environment["DJANGO_SETTINGS_MODULE"] = "tests.unit.site.settings"
-    environment["PYTHONPATH"] = f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'site'}"
+    environment["PYTHONPATH"] = PYTHONPATH
     if config:
         environment["FULCRUM_CONFIG"] = str(config)
     done = subprocess.run(

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.variants import CHECKOUT, PYTHONPATH
+
 START_SECONDS = 60
 FLAGS = (
     "--headless=new",
@@ -133,7 +134,7 @@ def _environment(folder: Path, url: str) -> dict[str, str]:
         **os.environ,
         "FULCRUM_CONFIG": str(folder / "site.json"),
         "DJANGO_SETTINGS_MODULE": "config.settings",
-        "PYTHONPATH": f"{CHECKOUT / 'site'}{os.pathsep}{CHECKOUT}",
+        "PYTHONPATH": PYTHONPATH,
     }
 
 

@@ -13,14 +13,13 @@ import pytest
 
 from tests.cluster.harness import Cluster, eventually
 from tests.variants import CHECKOUT, Variant
-from tests.visitor import Visitor
+from tests.visitor import DEMO_EMAIL, Visitor
 from tests.writer import Writer
 
 SHARDS = ("shard01", "shard02", "shard03", "shard04")
 KILLED = ("default", "a shard", "pooler", "cache", "broker", "web", "worker", "beat")
 TABLES = ("test", "testtask", "candidate", "testsession", "answer")
 CLIENTS = "SELECT client_port FROM pg_stat_activity WHERE usename = 'fulcrum_app'"
-EMAIL = "demo@fulcrum.test"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def url(product: Cluster) -> str:
 
 
 def recruiter(product: Cluster) -> Visitor:
-    return Visitor(url(product)).log_in(EMAIL, product.secret("demo_password"))
+    return Visitor(url(product)).log_in(DEMO_EMAIL, product.secret("demo_password"))
 
 
 def ask(product: Cluster, alias: str, sql: str, **login: str) -> list[tuple[Any, ...]]:

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.visitor import Visitor
+from tests.variants import CHECKOUT
+from tests.visitor import DEMO_EMAIL, Visitor
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 DATABASES = ("catalog", "shard01", "shard02", "shard03", "shard04")  # services, and databases
 TASKS = {"init", "prepare"}
-EMAIL = "demo@fulcrum.test"
 DEADLINE_SECONDS = 180
 
 
@@ -102,7 +101,7 @@ class Project:
 
     def password(self) -> str:
         """The login's, from the log where a person finds it."""
-        found = re.findall(rf"{EMAIL} with the password (\w+)", self.run("logs", "prepare"))
+        found = re.findall(rf"{DEMO_EMAIL} with the password (\w+)", self.run("logs", "prepare"))
         assert found, "no login in the log of prepare"
         return str(found[-1])
 
@@ -114,7 +113,7 @@ def docker(*arguments: str) -> str:
 
 def take_a_test(project: Project, slug: str, who: str) -> None:
     """Invite, sit the test, and see it judged by the worker."""
-    visitor = Visitor(project.url).log_in(EMAIL, project.password())
+    visitor = Visitor(project.url).log_in(DEMO_EMAIL, project.password())
     code = visitor.invite(slug, visitor.first_test(slug), who, f"{who.lower()}@example.org")
     Visitor(project.url).sit(slug, code)
     report = re.sub(r"<[^>]+>", " ", visitor.report(slug, code))
@@ -181,7 +180,7 @@ def check_kill(project: Project, service: str, slug: str) -> None:
 
     def answers() -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
-            visitor = Visitor(project.url).log_in(EMAIL, project.password())
+            visitor = Visitor(project.url).log_in(DEMO_EMAIL, project.password())
             return visitor.get(f"/a/{slug}/").status == 200
         return False
 

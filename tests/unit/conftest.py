@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.variants import PYTHONPATH
+
 CONFIG = os.environ.get("FULCRUM_CONFIG")
 
 
@@ -26,7 +27,7 @@ def run_as_owner(*command: str) -> None:
         **os.environ,
         "FULCRUM_CONFIG": str(owner),
         "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
-        "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'site'}",
+        "PYTHONPATH": PYTHONPATH,
     }
     arguments = [sys.executable, "-m", "django", *command]
     subprocess.run(arguments, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -10,8 +10,8 @@ from django.db import connections
 from routers import RoutingError, account_context, keys, shard_of
 from routers.conf import settings
 from routers.sqlite import LANES, SqliteKeys
-from tests.unit.conftest import CHECKOUT
 from tests.unit.routers.shop.models import Order
+from tests.variants import CHECKOUT
 
 
 def test_layout() -> None:
