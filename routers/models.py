@@ -8,7 +8,7 @@ from routers.keys import KeyField
 from routers.query import AccountManager, own, stamp
 from routers.shard_map import ShardMap
 
-__all__ = ["GlobalModel", "MapVersion", "ReferenceModel", "ShardedModel"]
+__all__ = ["GlobalModel", "MapVersion", "MigrationRecord", "ReferenceModel", "ShardedModel"]
 
 
 class GlobalModel(models.Model):
@@ -75,3 +75,35 @@ class MapVersion(GlobalModel):
         """The immutable snapshot of this version."""
         pins = {int(account): shard for account, shard in self.pins.items()}
         return ShardMap.from_runs(self.slots, pins, self.version)
+
+
+class MigrationRecord(GlobalModel):
+    """What one run of `migrate_shards` did to one database. Written by `routers.ledger`.
+
+    A row that says running belongs to a run that lives, or to one that was killed: the ledger tells
+    the two apart.
+    """
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        INTERRUPTED = "interrupted"
+
+    run = models.CharField(max_length=32)
+    process = models.CharField(max_length=200, help_text="host:pid of the run")
+    database = models.CharField(max_length=100)
+    phase = models.CharField(max_length=10)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.RUNNING)
+    applied = models.JSONField(default=list, help_text='["app.0001_initial", …]')
+    error = models.TextField(default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "database"], name="routers_migrationrecord_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.run} on {self.database}: {self.outcome}"
