@@ -4,6 +4,7 @@ SHARDING = {
     "SHARDS": {"shard01": 1, "shard02": 2},      # Django alias: permanent number, 0 to 511
     "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
     "RETIRED_MODELS": {"shop.oldmodel": "sharded"},
+    "REPLICAS": {"shard01": ["shard01_replica"]},
 }
 """
 
@@ -30,6 +31,15 @@ class Settings:
     account_from_slug: Callable[[HttpRequest, str], int] | None = None
     slug_argument: str = "account_slug"
     retired_models: Mapping[str, str] = field(default_factory=dict)
+    replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def primary_of(self, alias: str | None) -> str | None:
+        """The primary of a replica's alias; any other alias is its own."""
+        if self.replicas:
+            for primary, replicas in self.replicas.items():
+                if alias in replicas:
+                    return primary
+        return alias
 
 
 @cache
@@ -42,6 +52,7 @@ def settings() -> Settings:
         account_from_slug=import_string(resolver) if resolver else None,
         slug_argument=raw.get("SLUG_ARGUMENT", "account_slug"),
         retired_models={name.lower(): kind for name, kind in raw.get("RETIRED_MODELS", {}).items()},
+        replicas={shard: tuple(aliases) for shard, aliases in raw.get("REPLICAS", {}).items()},
     )
 
 

@@ -1,74 +1,139 @@
 """Whose work this is: the account in force, carried by a context variable.
 
-A context variable follows threads started with a copied context, asyncio tasks and generators
-alike, which a thread-local does not.
+asyncio tasks, and functions handed over by asgiref, inherit it. Threads and generators do not by
+themselves: `carry` gives it to them.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token, copy_context
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeVar
+
+from django.db import connections
 
 from routers.conf import settings
-from routers.exceptions import InvalidAccount, RoutingError
+from routers.exceptions import CrossAccount, InvalidAccount, RoutingError
 from routers.shard_map import shard_of
 
-__all__ = ["Scope", "account_context", "all_accounts", "current_account", "current_scope"]
+__all__ = [
+    "Scope",
+    "account_context",
+    "all_accounts",
+    "carry",
+    "current_account",
+    "current_scope",
+]
 
 MAX_ACCOUNT = 2**63 - 1
+Work = TypeVar("Work")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """Either one account (`account_id`), or every account of one shard (`shard`)."""
+    """One account (`account_id`), every account of one shard (`shard`), or neither: every account.
+
+    In the last one a query can be written, and `fan_out` alone can run it.
+    """
 
     account_id: int | None = None
     shard: str | None = None
 
-    @classmethod
-    def begun(cls, hints: Mapping[str, Any]) -> "Scope":
-        """The scope in which a query was begun, by its hints; an empty one where none say."""
-        return cls(hints.get("account_id"), hints.get("shard"))
-
     def __str__(self) -> str:
-        return f"account {self.account_id}" if self.shard is None else f"all of {self.shard}"
+        if self.account_id is not None:
+            return f"account {self.account_id}"
+        return "all accounts" if self.shard is None else f"all of {self.shard}"
 
     def alias(self) -> str:
-        """The database of this scope."""
-        return self.shard or shard_of(self.account_id or 0)
+        """The database of this scope. Raises RoutingError where it is not one."""
+        if self.account_id is not None:
+            return shard_of(self.account_id)
+        if self.shard is None:
+            raise RoutingError(
+                "all_accounts() is every shard, and a query runs on one. Hand it to "
+                "`fan_out(query)`, or name the shard: `with all_accounts(shard):`."
+            )
+        return self.shard
 
 
 _scope: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)
 
 
-@contextmanager
-def account_context(account_id: int) -> Iterator[None]:
+class Switch(ContextDecorator):
+    """Puts a scope in force for a block, or for a decorated function. What the two below return."""
+
+    __slots__ = ("_token", "scope")
+
+    def __init__(self, scope: Scope | None) -> None:
+        self.scope = scope
+        self._token: Token[Scope | None] | None = None
+
+    def __enter__(self) -> None:
+        _refuse_open_transaction(_scope.get(), self.scope)
+        self._token = _scope.set(self.scope)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        left_in_order = _scope.get() is self.scope
+        token, self._token = self._token, None
+        try:
+            _scope.reset(token)  # type: ignore[arg-type]
+        except ValueError:  # entered in another thread's or task's context
+            left_in_order = False
+        if not left_in_order and error is None:
+            raise RoutingError(
+                f"The block of {self.scope} was left while {_scope.get()} was in force. A "
+                f"generator that sets an account leaks it into its consumer: wrap it in carry()."
+            )
+
+    def _recreate_cm(self) -> "Switch":
+        return Switch(self.scope)
+
+    def __call__(self, function: Any) -> Any:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator function: what it decorates would end "
+                f"before the first row. Set the account where it is called, and use carry()."
+            )
+        if not inspect.iscoroutinefunction(function):
+            return super().__call__(function)
+
+        @wraps(function)
+        async def inside(*args: Any, **kwargs: Any) -> Any:
+            with self._recreate_cm():
+                return await function(*args, **kwargs)
+
+        return inside
+
+
+def account_context(account_id: int) -> Switch:
     """Run the block, or the decorated function, for one account. Contexts nest.
 
-    Raises InvalidAccount for anything but a positive 64-bit integer.
+    Raises InvalidAccount for anything but a positive 64-bit integer, and CrossAccount inside an
+    open transaction of another account.
     """
-    token = _scope.set(Scope(account_id=_valid(account_id)))
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+    if type(account_id) is not int or not 0 < account_id <= MAX_ACCOUNT:
+        raise InvalidAccount(account_id)
+    return Switch(Scope(account_id=account_id))
 
 
-@contextmanager
-def all_accounts(shard: str) -> Iterator[None]:
+def all_accounts(shard: str | None = None) -> Switch:
     """Run the block over every account of one shard: no filter by account.
 
-    Writes need an explicit `account_id` on each row. Raises RoutingError for an unknown shard.
+    Writes need an explicit `account_id` on each row. Without a shard, queries are only written
+    here and run by `fan_out`. Raises RoutingError for an unknown shard.
     """
-    if shard not in settings().shards:
+    if shard is not None and shard not in settings().shards:
         known = ", ".join(sorted(settings().shards))
         raise RoutingError(f"{shard!r} is no shard. The shards in SHARDING are: {known}.")
-    token = _scope.set(Scope(shard=shard))
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+    return Switch(Scope(shard=shard))
 
 
 def current_account() -> int | None:
@@ -77,12 +142,75 @@ def current_account() -> int | None:
     return scope.account_id if scope else None
 
 
-def current_scope() -> Scope | None:
-    """The scope in force: one account, one whole shard, or None."""
-    return _scope.get()
+current_scope: Callable[[], Scope | None] = _scope.get
+"""The scope in force: an account, a shard, every shard, or None."""
 
 
-def _valid(account_id: object) -> int:
-    if type(account_id) is not int or not 0 < account_id <= MAX_ACCOUNT:
-        raise InvalidAccount(account_id)
-    return account_id
+def carry(work: Work) -> Work:
+    """`work` bound to the present context, for a thread, a pool or a response that streams.
+
+    A function runs in a copy of the context. An iterator, synchronous or not, takes each of its
+    steps there: it finds its account again, and what it sets does not leak into its consumer.
+    """
+    bound: Any = work
+    if isinstance(work, AsyncIterator):
+        bound = _steps_async(work)
+    elif isinstance(work, Iterator):
+        bound = _steps(work)
+    elif inspect.iscoroutinefunction(work):
+        bound = _coroutine(work)
+    else:
+        bound = _function(work)
+    return bound
+
+
+def _function(work: Any) -> Callable[..., Any]:
+    context = copy_context()
+
+    @wraps(work)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        return context.copy().run(work, *args, **kwargs)
+
+    return inside
+
+
+def _coroutine(work: Any) -> Callable[..., Any]:
+    scope = current_scope()
+
+    @wraps(work)
+    async def inside(*args: Any, **kwargs: Any) -> Any:
+        with Switch(scope):
+            return await work(*args, **kwargs)
+
+    return inside
+
+
+def _steps(work: Iterator[Any]) -> Iterator[Any]:
+    context, ended = copy_context(), object()
+    while (item := context.run(next, work, ended)) is not ended:
+        yield item
+
+
+async def _steps_async(work: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    import asyncio
+
+    context, ended = copy_context(), object()
+
+    async def step() -> Any:
+        return await anext(work, ended)
+
+    while (item := await asyncio.create_task(step(), context=context)) is not ended:
+        yield item
+
+
+def _refuse_open_transaction(before: Scope | None, after: Scope | None) -> None:
+    """Work of two accounts never shares a transaction by accident: see CrossAccount."""
+    if before is None or before.account_id is None or before == after:
+        return
+    alias = before.alias()
+    blocks: list[Any] = connections[alias].atomic_blocks
+    if any(not block._from_testcase for block in blocks):
+        raise CrossAccount(
+            f"{after} cannot be set here: a transaction of {before} is open on {alias}. Close it "
+            f"first, or use account_on_commit() for what comes after it."
+        )

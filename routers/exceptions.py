@@ -19,9 +19,9 @@ class AccountNotSet(RoutingError):
 
     def __init__(self, model: str) -> None:
         super().__init__(
-            f"{model} is sharded and no account is set. Run the query inside "
-            f"`with account_context(account_id):`, or, for every account of one shard, inside "
-            f'`with all_accounts("shard01"):`.'
+            f"{model} is sharded and no account is set for this query. Begin it inside `with "
+            f"account_context(account_id):`; read over all shards by `fan_out(query)`; work on "
+            f'every account of one shard inside `with all_accounts("shard01"):`.'
         )
 
 

@@ -4,8 +4,10 @@ from typing import Any, ClassVar
 
 from django.db import models
 
+from routers.guards import own, stamp
 from routers.keys import KeyField
-from routers.query import AccountManager, own, stamp
+from routers.placement import Placement
+from routers.query import AccountManager
 from routers.shard_map import ShardMap
 
 __all__ = ["GlobalModel", "MapVersion", "MigrationRecord", "ReferenceModel", "ShardedModel"]
@@ -21,6 +23,8 @@ class GlobalModel(models.Model):
 class ReferenceModel(models.Model):
     """Small, read everywhere, written in the catalog; a copy on every shard."""
 
+    routers_placement = Placement.REFERENCE
+
     class Meta:
         abstract = True
 
@@ -32,6 +36,8 @@ class ShardedModel(models.Model):
     pair (account_id, id) is the table's replica identity, so that one account's rows can be
     replicated by themselves.
     """
+
+    routers_placement = Placement.SHARDED
 
     id = KeyField(primary_key=True)
     account_id = models.BigIntegerField(editable=False)

@@ -8,7 +8,14 @@ from django.db import models
 from routers.conf import settings
 from routers.exceptions import UnknownPlacement
 
-__all__ = ["Placement", "placement_of", "placement_of_name", "reference_models", "sharded_models"]
+__all__ = [
+    "Placement",
+    "is_sharded",
+    "placement_of",
+    "placement_of_name",
+    "reference_models",
+    "sharded_models",
+]
 
 
 class Placement(StrEnum):
@@ -18,14 +25,13 @@ class Placement(StrEnum):
 
 
 def placement_of(model: type[models.Model]) -> Placement:
-    """A model's placement, by its base class."""
-    from routers.models import ReferenceModel, ShardedModel
+    """A model's placement, which its base class says. A model of no such base is global."""
+    return getattr(model, "routers_placement", Placement.GLOBAL)
 
-    if issubclass(model, ShardedModel):
-        return Placement.SHARDED
-    if issubclass(model, ReferenceModel):
-        return Placement.REFERENCE
-    return Placement.GLOBAL
+
+def is_sharded(model: type[models.Model]) -> bool:
+    """Whether the model's rows belong to accounts."""
+    return placement_of(model) is Placement.SHARDED
 
 
 def placement_of_name(app_label: str, model_name: str) -> Placement:
@@ -59,5 +65,5 @@ def reference_models() -> list[type[models.Model]]:
 
 def _models_of(placement: Placement) -> list[type[models.Model]]:
     every: list[type[models.Model]] = apps.get_models()
-    found = [model for model in every if placement_of(model) is placement]
+    found = [model for model in every if placement_of(model) is placement and not model._meta.proxy]
     return sorted(found, key=lambda model: model._meta.label)

@@ -1,97 +1,134 @@
-"""The manager that keeps every query inside its account."""
+"""Queries that stay inside their account.
+
+A query is bound to the scope in force when it is begun, and carries it along: it is filtered by
+account from the start, its joins stay within the account, and it can be neither combined with a
+query of another scope nor run inside one. A query begun outside any scope (a form's or a view's
+class attribute) is bound when it is used further, as `queryset.all()`, inside one; to run it
+before that raises.
+"""
 
 from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
 from django.db import models
+from django.db.models.expressions import ResolvedOuterRef
+from django.db.models.lookups import Exact
+from django.db.models.sql import Query
+from django.db.models.sql.datastructures import Join
+from django.db.models.sql.where import AND
 
 from routers.context import Scope, current_scope
-from routers.exceptions import AccountNotSet, CrossAccount, RoutingError
-from routers.shard_map import shard_of
+from routers.exceptions import AccountNotSet, CrossAccount
+from routers.guards import (
+    refuse_cross_account,
+    refuse_elsewhere,
+    refuse_foreign_instance,
+    required_scope,
+    stamp,
+    translated,
+)
+from routers.placement import is_sharded
 
-__all__ = ["AccountManager", "AccountQuerySet", "own", "required_scope", "stamp"]
+__all__ = ["AccountManager", "AccountQuery", "AccountQuerySet"]
 
 M = TypeVar("M", bound=models.Model)
 
 
-def required_scope(model: type[models.Model]) -> Scope:
-    """The scope in force. Raises AccountNotSet, naming the model."""
-    scope = current_scope()
-    if scope is None:
-        raise AccountNotSet(model._meta.label)
-    return scope
+class AccountJoin(Join):
+    """A join that, between two sharded tables, also says that both rows are of one account."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        sql, params = super().as_sql(compiler, connection)
+        field: Any = getattr(self.join_field, "field", self.join_field)
+        if not (is_sharded(field.model) and is_sharded(field.related_model)):
+            return sql, params
+        quote, column = compiler.quote_name_unless_alias, connection.ops.quote_name("account_id")
+        same = f"{quote(self.table_alias)}.{column} = {quote(self.parent_alias)}.{column}"
+        return f"{sql.removesuffix(')')} AND {same})", params
 
 
-def stamp(instance: Any, using: str | None = None) -> None:
-    """Make a row ready for storing: a new one gets the account in force.
+class AccountQuery(Query):
+    """The SQL of one scope. `scope` is None until the query is bound."""
 
-    Raises AccountNotSet, CrossAccount for a row or a related row of another account, and
-    RoutingError for a database that is not the account's.
-    """
-    scope = required_scope(type(instance))
-    if instance.account_id is None:
-        instance.account_id = scope.account_id
-    own(instance, using)
-    for related in _loaded_relations(instance):
-        refuse_cross_account(instance, related)
+    join_class = AccountJoin
+    scope: Scope | None = None
+    tied = False  # to the account of the row outside, as the subquery of an exclude() is
 
+    def bind(self, scope: Scope) -> None:
+        """Make it a query of that scope."""
+        self.scope = scope
+        if scope.account_id is not None and not self.tied:
+            self.where.add(_belongs_to(self.model, self.get_initial_alias(), scope.account_id), AND)
+        if self.combinator:
+            self.combined_queries = tuple(_bound(query, scope) for query in self.combined_queries)
 
-def own(instance: Any, using: str | None = None) -> None:
-    """Refuse a row that does not belong to the scope in force; raises as `stamp` does."""
-    scope, label = required_scope(type(instance)), instance._meta.label
-    if instance.account_id is None:
-        raise AccountNotSet(label)
-    if scope.account_id is not None and instance.account_id != scope.account_id:
-        raise CrossAccount(
-            f"{label} {instance.pk} belongs to account {instance.account_id}, but account "
-            f"{scope.account_id} is set. Do this inside "
-            f"`with account_context({instance.account_id}):`."
-        )
-    home = shard_of(instance.account_id)
-    refuse_elsewhere(label, using or scope.alias(), home)
-    refuse_elsewhere(label, scope.alias(), home)
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """As a part of another query. Raises CrossAccount where that is of another scope."""
+        outer = getattr(compiler.query, "scope", None) or current_scope()
+        if self.scope is not None and self.scope != outer:
+            raise CrossAccount(_not_combined(self.model, self.scope, outer))
+        return Query.as_sql(_bound(self, outer), compiler, connection)
 
-
-def refuse_elsewhere(label: str, alias: str, home: str) -> None:
-    """Raise RoutingError where rows would be sought or stored on a shard that is not theirs."""
-    if alias != home:
-        raise RoutingError(
-            f"{label}: {alias} was named, but the account's rows are on {home}. Leave out "
-            f"`using`; for another shard, `with all_accounts({alias!r}):`."
-        )
+    def trim_start(self, names_with_path: Any) -> tuple[str, bool]:
+        """Ties the subquery of an `exclude` over a to-many relation to the account outside it."""
+        prefix, has_outer_join = super().trim_start(names_with_path)
+        start: Any = self.select[0]
+        if is_sharded(start.target.model):
+            path = prefix.rpartition("__")[0]
+            outer = ResolvedOuterRef(f"{path}__account_id" if path else "account_id")
+            self.where.add(_belongs_to(start.target.model, start.alias, outer), AND)
+            self.tied = True
+        return prefix, has_outer_join
 
 
-def _loaded_relations(instance: models.Model) -> Iterable[models.Model]:
-    for field in instance._meta.concrete_fields:
-        if isinstance(field, models.ForeignKey) and field.is_cached(instance):
-            related = field.get_cached_value(instance)
-            if related is not None:
-                yield related
+def _belongs_to(model: Any, alias: str | None, account: Any) -> Exact:
+    field: Any = model._meta.get_field("account_id")
+    return Exact(field.get_col(alias), account)
 
 
-def refuse_cross_account(one: models.Model, other: models.Model) -> None:
-    """Raise CrossAccount where two sharded rows belong to different accounts."""
-    mine, theirs = _account_of(one), _account_of(other)
-    if mine is not None and theirs is not None and mine != theirs:
-        raise CrossAccount(
-            f"{one._meta.label} of account {mine} cannot refer to {other._meta.label} "
-            f"{other.pk} of account {theirs}. Relate rows of one account only."
-        )
+def _bound(query: Query, scope: Scope | None) -> Query:
+    """The query itself, or where it is not bound yet, one that is."""
+    if scope is None or not isinstance(query, AccountQuery) or query.scope is not None:
+        return query
+    clone: AccountQuery = query.clone()  # type: ignore[assignment]
+    clone.bind(scope)
+    return clone
 
 
-def _account_of(row: models.Model) -> int | None:
-    from routers.models import ShardedModel
-
-    return row.account_id if isinstance(row, ShardedModel) else None
+def _not_combined(model: Any, one: Scope | None, other: Scope | None) -> str:
+    return f"{model._meta.label}: queries begun for {one} and for {other} cannot be combined."
 
 
 class AccountQuerySet(models.QuerySet[M]):
-    """Rows of one account. Bound to the scope in force when the query is begun."""
+    """Rows of one account. Its methods are Django's; what leads out of the account raises."""
+
+    def __init__(
+        self, model: Any = None, query: Any = None, using: Any = None, hints: Any = None
+    ) -> None:
+        fresh = query is None
+        super().__init__(model, AccountQuery(model) if fresh else query, using, hints)
+        if fresh:
+            if using is not None:
+                self._check_alias(using)
+            if (scope := current_scope()) is not None:
+                self._bind(scope)
+
+    @property
+    def db(self) -> str:
+        """The database on which the query runs. Raises AccountNotSet and CrossAccount."""
+        begun, now = self._begun, current_scope()
+        if begun is None:
+            raise AccountNotSet(self.model._meta.label)
+        if now is not None and now != begun:
+            self._refuse(
+                f"the query was begun for {begun} and is run while {now} is set. Begin it inside "
+                f"the `with` block where it is run."
+            )
+        return self._db or begun.alias()  # type: ignore[attr-defined]
 
     def using(self, alias: str | None) -> "AccountQuerySet[M]":
         if alias is not None:
-            scope = required_scope(self.model)
-            refuse_elsewhere(self.model._meta.label, alias, scope.alias())
+            self._check_alias(alias)
         return super().using(alias)
 
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
@@ -112,24 +149,88 @@ class AccountQuerySet(models.QuerySet[M]):
 
     def update(self, **values: Any) -> int:
         if "account_id" in values:
-            raise CrossAccount(
-                f"{self.model._meta.label}: a row's account_id never changes by update()."
-            )
+            self._refuse("a row's account_id never changes by update().")
         for value in values.values():
             if isinstance(value, models.Model):
-                refuse_cross_account(self.model(account_id=self._begun().account_id), value)
-        return super().update(**values)
+                refuse_cross_account(self.model(account_id=self._account()), value)
+        with translated(self.model):
+            return super().update(**values)
 
     update.alters_data = True  # type: ignore[attr-defined]
 
     def raw(self, *args: Any, **kwargs: Any) -> Any:
         """Nothing can filter SQL by account, so it needs a scope that says so."""
+        self._refuse_own_sql("raw()")
+        return super().raw(*args, **kwargs)
+
+    def extra(self, *args: Any, **kwargs: Any) -> Any:
+        """As `raw`."""
+        self._refuse_own_sql("extra()")
+        return super().extra(*args, **kwargs)
+
+    # Django's own hooks, through which every write and every combination passes.
+
+    def _insert(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
+        for row in objs:
+            stamp(row, kwargs.get("using"))
+        with translated(self.model):
+            return super()._insert(objs, *args, **kwargs)  # type: ignore[misc]
+
+    def _update(self, values: Any) -> int:
+        for field, _, value in values:
+            if field.attname == "account_id" and value != self._account() is not None:
+                self._refuse(f"a row of {self._begun} cannot be given to account {value}.")
+        with translated(self.model):
+            return super()._update(values)  # type: ignore[misc]
+
+    def _raw_delete(self, using: str | None) -> Any:
+        self._check_alias(str(using))
+        if self._begun is None:
+            raise AccountNotSet(self.model._meta.label)
+        return super()._raw_delete(using)
+
+    def _clone(self) -> Any:
+        clone = super()._clone()  # type: ignore[misc]
+        if clone._begun is None and (scope := current_scope()) is not None:
+            clone._bind(scope)
+        return clone
+
+    def _add_hints(self, **hints: Any) -> None:
+        super()._add_hints(**hints)  # type: ignore[misc]
+        if self._begun is not None:
+            refuse_foreign_instance(self._begun, hints)
+
+    def _merge_sanity_check(self, other: Any) -> None:
+        self._refuse_other_scope(other)
+        super()._merge_sanity_check(other)  # type: ignore[misc]
+
+    def _combinator_query(self, combinator: str, *others: Any, all: bool = False) -> Any:
+        for other in others:
+            self._refuse_other_scope(other)
+        return super()._combinator_query(combinator, *others, all=all)  # type: ignore[misc]
+
+    @property
+    def _begun(self) -> Scope | None:
+        """The scope in which the query was begun."""
+        return self._query.scope  # type: ignore[attr-defined]
+
+    def _bind(self, scope: Scope) -> None:
+        if self._hints:  # type: ignore[attr-defined]
+            refuse_foreign_instance(scope, self._hints)  # type: ignore[attr-defined]
+        self._query.bind(scope)  # type: ignore[attr-defined]
+
+    def _account(self) -> int | None:
+        return self._begun.account_id if self._begun else None
+
+    def _check_alias(self, alias: str) -> None:
+        refuse_elsewhere(self.model._meta.label, alias, required_scope(self.model).alias())
+
+    def _refuse_own_sql(self, what: str) -> None:
         if required_scope(self.model).account_id is not None:
             self._refuse(
-                "raw() cannot be filtered by account. Use the ORM, or write the account into the "
-                'SQL and run it inside `with all_accounts("shard01"):`.'
+                f"{what} cannot be filtered by account. Use the ORM, or write the account into the "
+                f'SQL and run it inside `with all_accounts("shard01"):`.'
             )
-        return super().raw(*args, **kwargs)
 
     def _refuse_foreign_conflicts(self, options: dict[str, Any]) -> None:
         """An upsert must never reach a row of another account by its key alone."""
@@ -140,40 +241,13 @@ class AccountQuerySet(models.QuerySet[M]):
                 'unique_fields=["account_id", "id"].'
             )
 
+    def _refuse_other_scope(self, other: Any) -> None:
+        if isinstance(other, AccountQuerySet) and self._begun != other._begun:
+            raise CrossAccount(_not_combined(self.model, self._begun, other._begun))
+
     def _refuse(self, message: str) -> NoReturn:
         raise CrossAccount(f"{self.model._meta.label}: {message}")
 
-    # Django's own hooks for `|`, `&`, union() and the like.
-    def _merge_sanity_check(self, other: Any) -> None:
-        self._refuse_other_scope(other)
-        super()._merge_sanity_check(other)  # type: ignore[misc]
-
-    def _combinator_query(self, combinator: str, *others: Any, all: bool = False) -> Any:
-        for other in others:
-            self._refuse_other_scope(other)
-        return super()._combinator_query(combinator, *others, all=all)  # type: ignore[misc]
-
-    def _refuse_other_scope(self, other: Any) -> None:
-        if isinstance(other, AccountQuerySet) and self._begun() != other._begun():
-            mine, theirs = self._begun(), other._begun()
-            self._refuse(f"queries begun for {mine} and for {theirs} cannot be combined.")
-
-    def _begun(self) -> Scope:
-        """The scope in which the query was begun."""
-        return Scope.begun(self._hints)  # type: ignore[attr-defined]
-
 
 class AccountManager(models.Manager.from_queryset(AccountQuerySet)):  # type: ignore[misc]
-    """The manager of every sharded model: filters by the account in force, or raises.
-
-    The scope travels on in the query's hints, so that the router sends it to the right shard even
-    when it is evaluated later, and refuses it inside another account.
-    """
-
-    def get_queryset(self) -> AccountQuerySet[Any]:
-        scope = required_scope(self.model)
-        if self._db is not None:
-            refuse_elsewhere(self.model._meta.label, self._db, scope.alias())
-        rows: AccountQuerySet[Any] = super().get_queryset()
-        rows._add_hints(account_id=scope.account_id, shard=scope.shard)  # type: ignore[attr-defined]
-        return rows if scope.account_id is None else rows.filter(account_id=scope.account_id)
+    """The manager of every sharded model."""

@@ -6,10 +6,10 @@ from django.apps import apps
 from django.db import models
 
 from routers.conf import CATALOG, settings
-from routers.context import Scope, current_scope
-from routers.exceptions import CrossAccount, UnknownPlacement
+from routers.context import current_scope
+from routers.exceptions import UnknownPlacement
+from routers.guards import refuse_cross_account, refuse_foreign_instance, required_scope
 from routers.placement import Placement, placement_of, placement_of_name
-from routers.query import refuse_cross_account, required_scope
 
 __all__ = ["ShardRouter"]
 
@@ -59,11 +59,10 @@ class ShardRouter:
 
     @staticmethod
     def _shard_for(model: type[models.Model], hints: dict[str, Any]) -> str:
-        begun = Scope.begun(hints)
-        if begun == Scope():
-            return required_scope(model).alias()
-        _refuse_other_scope(model, begun)
-        return begun.alias()
+        scope = required_scope(model)
+        if hints:
+            refuse_foreign_instance(scope, hints)
+        return scope.alias()
 
     @staticmethod
     def _nearest_copy() -> str:
@@ -84,14 +83,4 @@ class ShardRouter:
         raise UnknownPlacement(
             f"A RunSQL or RunPython in the migrations of {app_label} does not say where it runs. "
             f'Give it hints={{"placement": "sharded"}} (or "reference", "global").'
-        )
-
-
-def _refuse_other_scope(model: type[models.Model], begun: Scope) -> None:
-    """A query evaluated outside any scope is still its own; inside another it is refused."""
-    now = current_scope()
-    if now is not None and now != begun:
-        raise CrossAccount(
-            f"A query on {model._meta.label} was begun for {begun} and evaluated while {now} is "
-            f"set. Begin it inside the `with` block where it is evaluated."
         )
