@@ -5,12 +5,23 @@ SHARDING = {
     "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
     "RETIRED_MODELS": {"shop.oldmodel": "sharded"},
     "REPLICAS": {"shard01": ["shard01_replica"]},
+    # How processes learn of a new shard map, and where they find the last one without the catalog.
+    "MAP_REDIS": "redis://127.0.0.1:6379/0",     # new versions are announced there; None: polling
+    "MAP_FILE": "/var/lib/shop/shard-map.json",  # the last known map; None: no copy on disk
+    "MAP_POLL_SECONDS": 1,                       # between looks at the catalog without Redis …
+    "MAP_POLL_SECONDS_WITH_REDIS": 10,           # … and with it
+    # Who sees the inside in /readyz and /metrics: these networks, and who brings the token.
+    "PROBE_NETWORKS": ["127.0.0.0/8", "10.0.0.0/8"],  # default: loopback and private addresses
+    "PROBE_TOKEN": "…",                          # `Authorization: Bearer …`; None: networks only
+    "POOLER_CONSOLES": ["host=… dbname=pgbouncer user=… password=…"],  # for SHOW POOLS
 }
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -21,6 +32,10 @@ from django.utils.module_loading import import_string
 __all__ = ["CATALOG", "Settings", "settings"]
 
 CATALOG = "default"
+PRIVATE_NETWORKS = (
+    *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    *("::1/128", "fc00::/7"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,13 @@ class Settings:
     slug_argument: str = "account_slug"
     retired_models: Mapping[str, str] = field(default_factory=dict)
     replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    map_redis: str | None = None
+    map_file: Path | None = None
+    map_poll_seconds: float = 1.0
+    map_poll_seconds_with_redis: float = 10.0
+    probe_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    probe_token: str | None = None
+    pooler_consoles: tuple[str, ...] = ()
 
     def primary_of(self, alias: str | None) -> str | None:
         """The primary of a replica's alias; any other alias is its own."""
@@ -53,6 +75,13 @@ def settings() -> Settings:
         slug_argument=raw.get("SLUG_ARGUMENT", "account_slug"),
         retired_models={name.lower(): kind for name, kind in raw.get("RETIRED_MODELS", {}).items()},
         replicas={shard: tuple(aliases) for shard, aliases in raw.get("REPLICAS", {}).items()},
+        map_redis=raw.get("MAP_REDIS"),
+        map_file=Path(raw["MAP_FILE"]) if raw.get("MAP_FILE") else None,
+        map_poll_seconds=raw.get("MAP_POLL_SECONDS", 1.0),
+        map_poll_seconds_with_redis=raw.get("MAP_POLL_SECONDS_WITH_REDIS", 10.0),
+        probe_networks=tuple(map(ip_network, raw.get("PROBE_NETWORKS", PRIVATE_NETWORKS))),
+        probe_token=raw.get("PROBE_TOKEN"),
+        pooler_consoles=tuple(raw.get("POOLER_CONSOLES", ())),
     )
 
 

@@ -54,8 +54,10 @@ class ShardMap:
     def from_runs(
         cls, runs: Sequence[Sequence[object]], pins: Mapping[int, str], version: int
     ) -> "ShardMap":
-        """The opposite of `runs`."""
+        """The opposite of `runs`. Raises RoutingError where they are not in order from slot 0."""
         firsts = [int(str(first)) for first, _ in runs] + [SLOTS]
+        if firsts[0] != 0 or any(a >= b for a, b in zip(firsts, firsts[1:], strict=False)):
+            raise RoutingError(f"The runs of a shard map rise from 0 to {SLOTS}: {firsts[:-1]}.")
         slots = [
             str(shard)
             for (_, shard), first, after in zip(runs, firsts, firsts[1:], strict=False)
