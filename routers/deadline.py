@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -60,10 +60,8 @@ class _Guard:
 
 
 def _shut(watched: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # shut already, or by the other end
         watched.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # shut already, or by the other end
 
 
 _guard = _Guard()
@@ -101,7 +99,7 @@ def deadline(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
 def own_connection(alias: str, seconds: float) -> Iterator[BaseDatabaseWrapper]:
     """A connection beside the thread's own, open for the block and for `seconds` at most."""
     connection = connections[alias].copy()
-    connection.is_own = True
+    connection.is_own = True  # type: ignore[attr-defined]
     if connection.vendor == "postgresql":
         connection.settings_dict["OPTIONS"]["connect_timeout"] = CONNECT_SECONDS
     try:

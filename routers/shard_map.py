@@ -2,22 +2,46 @@
 
 An account's slot is `account_id % 4096`; each slot belongs to one shard; a pin sends one account
 elsewhere. The catalog holds the map (`routers.models.MapVersion`); each process holds an immutable
-snapshot, so a look-up is two dictionary or tuple accesses: no query, no lock.
+snapshot, so a look-up is two dictionary or tuple accesses: no query, no lock. `routers.map_watch`
+keeps the snapshot of a server's process new.
 """
 
+import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from enum import StrEnum
+from itertools import groupby, pairwise
 from threading import Lock
 from types import MappingProxyType
 
 from routers.conf import CATALOG, settings
 from routers.exceptions import NoShardMap, RoutingError
 
-__all__ = ["SLOTS", "ShardMap", "current_map", "publish_map", "refresh_map", "shard_of", "use_map"]
+__all__ = [
+    "SLOTS",
+    "ShardMap",
+    "Source",
+    "current_map",
+    "held_map",
+    "publish_map",
+    "refresh_map",
+    "shard_of",
+    "start_map",
+    "use_map",
+]
 
 SLOTS = 4096
+logger = logging.getLogger(__name__)
+
+
+class Source(StrEnum):
+    """Where a process has its map from."""
+
+    CATALOG = "catalog"
+    DISK = "disk"
+    GIVEN = "given"  # by use_map
 
 
 @dataclass(frozen=True)
@@ -56,11 +80,11 @@ class ShardMap:
     ) -> "ShardMap":
         """The opposite of `runs`. Raises RoutingError where they are not in order from slot 0."""
         firsts = [int(str(first)) for first, _ in runs] + [SLOTS]
-        if firsts[0] != 0 or any(a >= b for a, b in zip(firsts, firsts[1:], strict=False)):
+        if firsts[0] != 0 or any(a >= b for a, b in pairwise(firsts)):
             raise RoutingError(f"The runs of a shard map rise from 0 to {SLOTS}: {firsts[:-1]}.")
         slots = [
             str(shard)
-            for (_, shard), first, after in zip(runs, firsts, firsts[1:], strict=False)
+            for (_, shard), (first, after) in zip(runs, pairwise(firsts), strict=True)
             for _ in range(first, after)
         ]
         return cls(tuple(slots), pins, version)
@@ -77,49 +101,82 @@ class _Held:
     """This process's snapshot. One attribute, replaced whole: readers need no lock, writers do."""
 
     snapshot: ShardMap | None = None
+    source = Source.CATALOG
     lock = Lock()
 
 
+def _new_lock() -> None:
+    """A forked child's own: a thread that its parent had may have held the old one."""
+    _Held.lock = Lock()
+
+
+os.register_at_fork(after_in_child=_new_lock)
+
+
 def current_map() -> ShardMap:
-    """This process's snapshot; read from the catalog on first use.
+    """This process's snapshot; read on first use.
 
     Raises NoShardMap where the catalog holds none.
     """
-    return _Held.snapshot or refresh_map()
+    return _Held.snapshot or start_map()
 
 
 def shard_of(account_id: int) -> str:
     """The alias of the account's shard, by this process's snapshot."""
-    return (_Held.snapshot or refresh_map()).shard_of(account_id)
+    return (_Held.snapshot or start_map()).shard_of(account_id)
+
+
+def held_map() -> tuple[ShardMap | None, Source]:
+    """This process's snapshot as it is, and where it is from; nothing is read."""
+    return _Held.snapshot, _Held.source
 
 
 def refresh_map() -> ShardMap:
-    """Read the newest map from the catalog and hold it. Raises NoShardMap."""
+    """Read the newest map from the catalog and hold it. Raises NoShardMap and CatalogAway."""
+    from routers.catalog import ask_catalog
     from routers.models import MapVersion
 
-    newest = MapVersion.objects.order_by("-version").first()
+    newest = ask_catalog(MapVersion.objects.order_by("-version").first)
     if newest is None:
         raise NoShardMap
-    return _hold_newer(newest.to_map())
+    return _hold_newer(newest.to_map(), Source.CATALOG)
+
+
+def start_map() -> ShardMap:
+    """The first map of a process: the catalog's, or the last one on disk where that is away.
+
+    Raises NoShardMap where the catalog answers and holds none, CatalogAway without either.
+    """
+    from routers.catalog import CatalogAway
+    from routers.map_file import load_map
+
+    try:
+        return refresh_map()
+    except CatalogAway:
+        saved = load_map()
+        if saved is None:
+            raise
+        logger.warning("The catalog is away: version %d of the map is from disk.", saved.version)
+        return _hold_newer(saved, Source.DISK)
 
 
 def use_map(snapshot: ShardMap) -> ShardMap:
     """Hold this snapshot in this process; nothing is stored. For tests and tools."""
-    _Held.snapshot = snapshot
+    _Held.snapshot, _Held.source = snapshot, Source.GIVEN
     return snapshot
 
 
-def _hold_newer(snapshot: ShardMap) -> ShardMap:
+def _hold_newer(snapshot: ShardMap, source: Source) -> ShardMap:
     """Hold the snapshot unless a newer one is held already: a slow reader never turns back."""
     with _Held.lock:
         held = _Held.snapshot
         if held is None or held.version <= snapshot.version:
-            _Held.snapshot = snapshot
+            _Held.snapshot, _Held.source = snapshot, source
         return _Held.snapshot or snapshot
 
 
 def publish_map(changed: ShardMap, *, reason: str) -> ShardMap:
-    """Store `changed` as the version after its own; held once that is committed.
+    """Store `changed` as the version after its own; held and announced once that is committed.
 
     Two writers that started from the same version cannot both win: the second one's version is
     taken, and it gets a RoutingError. So does a map that names an unknown shard.
@@ -147,5 +204,12 @@ def publish_map(changed: ShardMap, *, reason: str) -> ShardMap:
             f"the map. Read it again with refresh_map() and apply the change to that."
         ) from error
     published = stored.to_map()
-    transaction.on_commit(lambda: _hold_newer(published), using=CATALOG)
+    transaction.on_commit(lambda: _published(published), using=CATALOG)
     return published
+
+
+def _published(snapshot: ShardMap) -> None:
+    from routers.map_watch import announce
+
+    _hold_newer(snapshot, Source.CATALOG)
+    announce(snapshot.version)

@@ -1,0 +1,125 @@
+"""The catalog away, and a frozen server: on PostgreSQL, where there is a server to be away."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections
+
+from routers import ShardMap, current_map
+from routers.catalog import CatalogAway, ask_catalog, contact
+from routers.deadline import deadline, own_connection
+from routers.map_file import save_map
+from routers.models import MapVersion
+from routers.shard_map import Source, held_map, publish_map, refresh_map, use_map
+from tests.unit.conftest import CONFIG
+
+EVEN = ShardMap.even(["shard01", "shard02", "shard03"])
+on_postgresql = pytest.mark.skipif(not CONFIG, reason="SQLite has no server that could be away")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    contact.made()
+    yield
+    contact.made()
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The catalog's port leads nowhere."""
+    connection = connections["default"]
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", 1)
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def no_map() -> Iterator[None]:
+    """A process that has just begun."""
+    use_map(None)  # type: ignore[arg-type]
+    yield
+    use_map(EVEN)
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_query_is_broken_off_at_its_deadline() -> None:
+    began = time.monotonic()
+    with (
+        pytest.raises(OperationalError),
+        own_connection("shard01", 0.2) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_sleep(30)")
+    assert time.monotonic() - began < 15
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_deadline_that_is_kept_leaves_the_connection_alone() -> None:
+    with deadline(connections["shard01"], 0.05), connections["shard01"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+    held = connections["shard01"].connection
+    with connections["shard01"].cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.3)")
+    assert connections["shard01"].connection is held
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_frozen_catalog_is_asked_once_and_then_left_alone() -> None:
+    def freeze() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(30)")
+
+    with pytest.raises(CatalogAway, match=r"The catalog \(default\) is away"):
+        ask_catalog(freeze)
+    assert contact.away_since is not None
+    asked: list[int] = []
+    with pytest.raises(CatalogAway):
+        ask_catalog(lambda: asked.append(1))
+    assert asked == []
+    ask_catalog(MapVersion.objects.count, even_if_away=True)
+    assert contact.away_since is None
+    ask_catalog(lambda: asked.append(1))
+    assert asked == [1]
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_mistake_is_no_outage() -> None:
+    def wrong() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET statement_timeout = '20ms'; SELECT pg_sleep(30)")
+
+    with pytest.raises(OperationalError) as raised:
+        ask_catalog(wrong)
+    assert not isinstance(raised.value, CatalogAway)
+    assert contact.away_since is None
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_process_starts_from_disk_while_the_catalog_is_away(
+    no_map: None, away: None, settings: Any, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(CatalogAway):
+        current_map()
+    settings.SHARDING = {**settings.SHARDING, "MAP_FILE": str(tmp_path / "map.json")}
+    save_map(ShardMap(EVEN.slots, {1: "shard03"}, 7))
+    assert current_map().pins == {1: "shard03"}
+    assert held_map() == (current_map(), Source.DISK)
+    assert "version 7 of the map is from disk" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_catalog_takes_the_place_of_the_disk(no_map: None) -> None:
+    stored = publish_map(EVEN, reason="first")
+    use_map(stored)
+    assert held_map()[1] is Source.GIVEN
+    assert refresh_map() == stored
+    assert held_map()[1] is Source.CATALOG
+    MapVersion.objects.all().delete()
