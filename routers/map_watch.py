@@ -153,7 +153,7 @@ def start() -> None:
     if _watcher is not None and _watcher.is_alive():
         return
     try:
-        save_map(start_map())
+        save_map(held_map()[0] or start_map())
     except (Error, RoutingError) as error:
         logger.warning("This process starts without a shard map: %s", error)
     finally:

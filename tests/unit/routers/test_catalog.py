@@ -20,9 +20,14 @@ on_postgresql = pytest.mark.skipif(not CONFIG, reason="SQLite has no server that
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
+def databases(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The databases as they are, without a test's transaction around."""
     contact.made()
-    yield
+    with django_db_blocker.unblock():
+        yield
+        connections.close_all()
+        MapVersion.objects.all().delete()
+        connections.close_all()
     contact.made()
 
 
@@ -31,9 +36,9 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The catalog's port leads nowhere."""
     connection = connections["default"]
     connection.close()
-    monkeypatch.setitem(connection.settings_dict, "PORT", 1)
-    yield
-    connection.close()
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "PORT", 1)
+        yield
 
 
 @pytest.fixture
@@ -45,7 +50,6 @@ def no_map() -> Iterator[None]:
 
 
 @on_postgresql
-@pytest.mark.django_db(transaction=True)
 def test_a_query_is_broken_off_at_its_deadline() -> None:
     began = time.monotonic()
     with (
@@ -58,7 +62,6 @@ def test_a_query_is_broken_off_at_its_deadline() -> None:
 
 
 @on_postgresql
-@pytest.mark.django_db(transaction=True)
 def test_a_deadline_that_is_kept_leaves_the_connection_alone() -> None:
     with deadline(connections["shard01"], 0.05), connections["shard01"].cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -69,7 +72,6 @@ def test_a_deadline_that_is_kept_leaves_the_connection_alone() -> None:
 
 
 @on_postgresql
-@pytest.mark.django_db(transaction=True)
 def test_a_frozen_catalog_is_asked_once_and_then_left_alone() -> None:
     def freeze() -> None:
         with connections["default"].cursor() as cursor:
@@ -89,7 +91,6 @@ def test_a_frozen_catalog_is_asked_once_and_then_left_alone() -> None:
 
 
 @on_postgresql
-@pytest.mark.django_db(transaction=True)
 def test_a_mistake_is_no_outage() -> None:
     def wrong() -> None:
         with connections["default"].cursor() as cursor:
@@ -102,7 +103,6 @@ def test_a_mistake_is_no_outage() -> None:
 
 
 @on_postgresql
-@pytest.mark.django_db(transaction=True)
 def test_a_process_starts_from_disk_while_the_catalog_is_away(
     no_map: None, away: None, settings: Any, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -115,11 +115,9 @@ def test_a_process_starts_from_disk_while_the_catalog_is_away(
     assert "version 7 of the map is from disk" in caplog.text
 
 
-@pytest.mark.django_db(transaction=True)
 def test_the_catalog_takes_the_place_of_the_disk(no_map: None) -> None:
     stored = publish_map(EVEN, reason="first")
     use_map(stored)
     assert held_map()[1] is Source.GIVEN
     assert refresh_map() == stored
     assert held_map()[1] is Source.CATALOG
-    MapVersion.objects.all().delete()
