@@ -1,8 +1,11 @@
 """What can go wrong in routing. Every message names what was seen and the cure."""
 
+from django.db import IntegrityError
+
 __all__ = [
     "AccountNotSet",
     "CrossAccount",
+    "ForeignLink",
     "InvalidAccount",
     "NoShardMap",
     "RoutingError",
@@ -27,6 +30,13 @@ class AccountNotSet(RoutingError):
 
 class CrossAccount(RoutingError):
     """One account's work touched a row, a relation or a query of another account."""
+
+
+class ForeignLink(CrossAccount, IntegrityError):
+    """The database refused a reference to another account's row, or to none.
+
+    Also an IntegrityError, as a broken reference is without this library.
+    """
 
 
 class InvalidAccount(RoutingError):

@@ -8,7 +8,7 @@ from django.db import IntegrityError, models
 
 from routers.conf import settings
 from routers.context import Scope, current_account, current_scope
-from routers.exceptions import AccountNotSet, CrossAccount, RoutingError
+from routers.exceptions import AccountNotSet, CrossAccount, ForeignLink, RoutingError
 from routers.placement import is_sharded
 from routers.shard_map import shard_of
 
@@ -113,10 +113,11 @@ def refuse_foreign_instance(scope: Scope, hints: dict[str, Any]) -> None:
 
 @contextmanager
 def translated(model: type[models.Model]) -> Iterator[None]:
-    """Turn the database's refusal of a link across accounts into CrossAccount."""
+    """Turn the refusal of the database's own guard into ForeignLink."""
     try:
         yield
     except IntegrityError as error:
         if LINK_REFUSED not in str(error):
             raise
-        raise CrossAccount(f"{model._meta.label} cannot be stored. {error}") from error
+        refusal = str(error).partition("\n")[0]
+        raise ForeignLink(f"{model._meta.label} cannot be stored: {refusal}.") from error

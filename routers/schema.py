@@ -1,10 +1,10 @@
-"""What a shard needs beyond tables: before them its key function, after them replica identity."""
+"""What a shard needs beyond tables: first its key function, then replica identity and triggers."""
 
 from django.apps import AppConfig
 from django.db import connections, models
 from django.db.backends.utils import CursorWrapper
 
-from routers import keys
+from routers import keys, triggers
 from routers.conf import settings
 from routers.exceptions import RoutingError
 from routers.placement import sharded_models
@@ -19,15 +19,20 @@ def prepare(sender: AppConfig, using: str, **kwargs: object) -> None:
 
 
 def finish(sender: AppConfig, using: str, **kwargs: object) -> None:
-    """Django's `post_migrate`, on PostgreSQL; changes nothing twice.
+    """Django's `post_migrate`: the guards of `routers.triggers`; changes nothing twice.
 
-    Each sharded table's replica identity becomes (account_id, id), so that one account's rows can
-    be replicated by themselves.
+    On PostgreSQL each sharded table's replica identity becomes (account_id, id), so that one
+    account's rows can be replicated by themselves.
     """
     connection = connections[using]
-    if using in settings().shards and connection.vendor == "postgresql":
+    if using not in settings().shards:
+        return
+    there = set(connection.introspection.table_names())
+    tables = [model for model in sharded_models() if model._meta.db_table in there]
+    triggers.install(connection, tables)
+    if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            for model in sharded_models():
+            for model in tables:
                 _set_replica_identity(cursor, model)
 
 
