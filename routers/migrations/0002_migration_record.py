@@ -4,28 +4,48 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routers', '0001_initial'),
+        ("routers", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='MigrationRecord',
+            name="MigrationRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('run', models.CharField(max_length=32)),
-                ('process', models.CharField(help_text='host:pid of the run', max_length=200)),
-                ('database', models.CharField(max_length=100)),
-                ('phase', models.CharField(max_length=10)),
-                ('started_at', models.DateTimeField()),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('outcome', models.CharField(choices=[('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('interrupted', 'Interrupted')], default='running', max_length=12)),
-                ('applied', models.JSONField(default=list, help_text='["app.0001_initial", …]')),
-                ('error', models.TextField(default='')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("run", models.CharField(max_length=32)),
+                ("process", models.CharField(help_text="host:pid of the run", max_length=200)),
+                ("database", models.CharField(max_length=100)),
+                ("phase", models.CharField(max_length=10)),
+                ("started_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("interrupted", "Interrupted"),
+                        ],
+                        default="running",
+                        max_length=12,
+                    ),
+                ),
+                ("applied", models.JSONField(default=list, help_text='["app.0001_initial", …]')),
+                ("error", models.TextField(default="")),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('run', 'database'), name='routers_migrationrecord_once')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("run", "database"), name="routers_migrationrecord_once"
+                    )
+                ],
             },
         ),
     ]
