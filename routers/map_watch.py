@@ -10,11 +10,9 @@ starts its own thread. Commands and tests never start one: they read the map on 
 
 import logging
 import os
-import socket
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from django.db import Error, connections
 
@@ -22,18 +20,13 @@ from routers.catalog import CatalogAway, ask_catalog, contact
 from routers.conf import CATALOG, settings
 from routers.exceptions import RoutingError
 from routers.map_file import save_map
+from routers.map_redis import Line, redis_errors
 from routers.shard_map import Source, held_map, refresh_map, start_map
 
-if TYPE_CHECKING:
-    import redis
+__all__ = ["redis_state", "start", "stop", "tell_every_second"]
 
-__all__ = ["announce", "known_versions", "redis_state", "start", "stop"]
-
-CHANNEL = "routers:map"
-SEEN = "routers:map:seen:"
-SEEN_SECONDS = 15
 TICK_SECONDS = 1.0
-REDIS_SECONDS = 0.5
+STARTED_AT = time.time()
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +37,7 @@ class Watcher(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="routers-map-watch", daemon=True)
         self.redis_state = "away" if settings().map_redis else "off"
-        self._client: redis.Redis | None = None
-        self._pubsub: redis.client.PubSub | None = None
+        self._line: Line | None = None
         self._stopping = threading.Event()
         self._look_at = 0.0
 
@@ -63,6 +55,7 @@ class Watcher(threading.Thread):
         self._hang_up()
 
     def _turn(self) -> None:
+        _tell()
         if time.monotonic() >= self._look_at or contact.away_since is not None:
             self._look()
         if self._listen():
@@ -84,25 +77,20 @@ class Watcher(threading.Thread):
         began = time.monotonic()
         try:
             return self._heard()
-        except _redis_errors() as error:
+        except redis_errors() as error:
             self._hang_up()
             self._told("away", f"Redis is away, the catalog is asked every second: {error}")
             self._stopping.wait(TICK_SECONDS - (time.monotonic() - began))
             return False
 
     def _heard(self) -> bool:
-        if self._client is None or self._pubsub is None:
-            self._client = _client()
-            self._pubsub = self._client.pubsub()
-            self._pubsub.subscribe(CHANNEL)
+        if self._line is None:
+            self._line = Line()
             self._told("listening", "New versions of the shard map are heard on Redis.")
             return True  # one may have been announced before
         snapshot, _ = held_map()
         version = snapshot.version if snapshot else 0
-        # Says to `known_versions` what this process has, and finds a frozen Redis at once.
-        self._client.set(f"{SEEN}{socket.gethostname()}:{os.getpid()}", version, ex=SEEN_SECONDS)
-        message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=TICK_SECONDS)
-        return message is not None and int(message["data"]) > version
+        return self._line.announced(TICK_SECONDS, held=version) > version
 
     def _told(self, state: str, message: str) -> None:
         """Log a change of state once."""
@@ -111,12 +99,9 @@ class Watcher(threading.Thread):
             logger.log(logging.INFO if state == "listening" else logging.WARNING, message)
 
     def _hang_up(self) -> None:
-        with suppress(Exception):
-            if self._pubsub is not None:
-                self._pubsub.close()
-            if self._client is not None:
-                self._client.close()
-        self._client = self._pubsub = None
+        if self._line is not None:
+            self._line.close()
+        self._line = None
 
 
 def look() -> None:
@@ -139,6 +124,24 @@ def look() -> None:
         logger.warning("The shard map cannot be read: %s", error)
     finally:
         connections[CATALOG].close()
+
+
+_listeners: set[Callable[[int, float], None]] = set()
+
+
+def tell_every_second(listener: Callable[[int, float], None]) -> None:
+    """Call it every second with the map's version and the seconds since the catalog confirmed it.
+
+    In a process without a watcher it is never called.
+    """
+    _listeners.add(listener)
+
+
+def _tell() -> None:
+    snapshot, _ = held_map()
+    version = snapshot.version if snapshot else 0
+    for listener in _listeners:
+        listener(version, time.time() - (contact.answered_at or STARTED_AT))
 
 
 _watcher: Watcher | None = None
@@ -174,46 +177,6 @@ def stop() -> None:
 def redis_state() -> str:
     """off, away or listening; "no watcher" where none runs."""
     return _watcher.redis_state if _watcher is not None and _watcher.is_alive() else "no watcher"
-
-
-def announce(version: int) -> None:
-    """Tell every process of a new version. Without Redis they find it by themselves in a second."""
-    if settings().map_redis is None:
-        return
-    try:
-        with _client() as client:
-            client.publish(CHANNEL, version)
-    except _redis_errors() as error:
-        logger.warning("Version %d of the map is not announced, Redis is away: %s", version, error)
-
-
-def known_versions() -> dict[str, int]:
-    """host:pid → version of the map, of every process that watches. Raises redis.RedisError."""
-    if settings().map_redis is None:
-        return {}
-    with _client() as client:
-        keys = sorted(client.scan_iter(f"{SEEN}*", count=1000))
-        versions = client.mget(keys) if keys else []
-    pairs = zip(keys, versions, strict=True)
-    return {str(key).removeprefix(SEEN): int(value) for key, value in pairs if value is not None}
-
-
-def _client() -> "redis.Redis":
-    import redis  # only projects with SHARDING["MAP_REDIS"] need it
-
-    return redis.Redis.from_url(
-        settings().map_redis or "",
-        socket_connect_timeout=REDIS_SECONDS,
-        socket_timeout=REDIS_SECONDS,
-        decode_responses=True,
-        retry=None,
-    )
-
-
-def _redis_errors() -> tuple[type[Exception], ...]:
-    import redis
-
-    return OSError, redis.RedisError
 
 
 def _forked() -> None:

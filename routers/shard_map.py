@@ -209,7 +209,7 @@ def publish_map(changed: ShardMap, *, reason: str) -> ShardMap:
 
 
 def _published(snapshot: ShardMap) -> None:
-    from routers.map_watch import announce
+    from routers.map_redis import announce
 
     _hold_newer(snapshot, Source.CATALOG)
     announce(snapshot.version)

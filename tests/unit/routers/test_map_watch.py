@@ -14,6 +14,7 @@ from django.db import connections
 from routers import ShardMap, map_watch, shard_of
 from routers.catalog import contact
 from routers.map_file import load_map
+from routers.map_redis import announce, known_versions
 from routers.models import MapVersion
 from routers.shard_map import Source, held_map, publish_map, use_map
 from tests.unit.conftest import CONFIG
@@ -40,7 +41,7 @@ def elsewhere() -> None:
     """Another process publishes version 2: this one is told nothing but what Redis says."""
     pins = {"1": "shard03"}
     MapVersion.objects.create(version=2, slots=EVEN.runs(), pins=pins, reason="elsewhere")
-    map_watch.announce(2)
+    announce(2)
 
 
 @pytest.fixture
@@ -140,9 +141,9 @@ def test_a_forked_child_watches_by_itself(watch: Callable[..., None]) -> None:
 def test_processes_tell_which_version_they_have(watch: Callable[..., None]) -> None:
     watch()
     me = f"{socket.gethostname()}:{os.getpid()}"
-    eventually(lambda: map_watch.known_versions().get(me) == 1)
+    eventually(lambda: known_versions().get(me) == 1)
     elsewhere()
-    eventually(lambda: map_watch.known_versions().get(me) == 2)
+    eventually(lambda: known_versions().get(me) == 2)
 
 
 def test_starting_twice_is_starting_once(watch: Callable[..., None]) -> None:
