@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -24,7 +25,6 @@ from infra.preflight import check_local, listeners
 from infra.programs import Binaries
 from infra.refresh import write
 from infra.render import render
-from infra.schema import database_of
 from infra.status import collect, show
 from infra.up import Up
 from infra.user import become_ordinary
@@ -99,8 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     logs = add("logs", _logs, "the last lines of the logs")
     logs.add_argument("name", nargs="?", help="one process (default: all)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as lines are added")
+    add("rebuild", _rebuild, "throw a replica away and copy its primary anew").add_argument(
+        "name", help="a replica's name, such as shard01_replica"
+    )
     add("psql", _psql, "a session at PostgreSQL itself, as the owner").add_argument(
-        "name", help="default (or catalog), or a shard's name"
+        "name", help="default (or catalog), or the name of a shard or replica"
     )
     add("clean", _clean, "stop, and delete all data").add_argument(
         "--yes", action="store_true", help="do not ask"
@@ -134,29 +137,41 @@ def _render(options: argparse.Namespace, console: Console) -> None:
 
 
 def _up(options: argparse.Namespace, console: Console) -> None:
-    loaded, layout = _load(options), Layout.at(options.root)
-    check_local(loaded.description)
-    layout.root.mkdir(parents=True, exist_ok=True)
-    if options.engine == "sqlite":
-        binaries = Binaries()
-    else:
-        binaries = packages.install_missing(console, layout)
-    known = listeners()
-    become_ordinary(layout, create=True)
-    up = Up(
-        loaded, layout, console, options.engine, binaries, only_servers=options.only == "servers"
-    )
-    with locked(layout, console):
-        up.run(known)
-    if options.only:
-        console.say(f"The servers run. Configuration for the site: {layout.site_config('app')}")
+    only_servers = options.only == "servers"
+    up = _bring_up(options, console, options.engine, only_servers=only_servers)
+    if only_servers:
+        console.say(f"The servers run. Configuration for the site: {up.layout.site_config('app')}")
         return
-    site = loaded.description.site
+    site = up.d.site
     console.say(
         f"\nFulcrum runs at [bold]{site.public_url}[/bold]\n"
         f"  log in as {site.login} with the password {up.credentials.demo_password}\n"
         "Next: `make status`, `make logs`, `make psql SHARD=shard01`, `make down`."
     )
+
+
+def _rebuild(options: argparse.Namespace, console: Console) -> None:
+    replicas = _load(options).description.replicas
+    if options.name not in replicas:
+        names = ", ".join(replicas) or f"none in {options.cluster}"
+        raise ClusterError(f"No replica '{options.name}'. There are: {names}.")
+    _bring_up(options, console, "postgresql", only_servers=True, rebuild=options.name)
+    console.say(f"{options.name} follows {replicas[options.name]}.")
+
+
+def _bring_up(options: argparse.Namespace, console: Console, engine: str, **how: Any) -> Up:
+    """Install what is missing, become an ordinary user, and run `Up`."""
+    loaded, layout = _load(options), Layout.at(options.root)
+    check_local(loaded.description)
+    layout.root.mkdir(parents=True, exist_ok=True)
+    installed = engine == "postgresql"
+    binaries = packages.install_missing(console, layout) if installed else Binaries()
+    known = listeners()
+    become_ordinary(layout, create=True)
+    up = Up(loaded, layout, console, engine, binaries, **how)
+    with locked(layout, console):
+        up.run(known)
+    return up
 
 
 def _existing(options: argparse.Namespace) -> Layout:
@@ -198,17 +213,17 @@ def _psql(options: argparse.Namespace, console: Console) -> None:
     d = _load(options).description
     layout = _existing(options)
     alias = "default" if options.name == "catalog" else options.name
-    if alias not in d.primaries:
-        names = ", ".join(d.primaries)
+    if alias not in d.servers:
+        names = ", ".join(d.servers)
         raise ClusterError(f"No database '{options.name}'. There are: {names}.")
     found = packages.find()
     if not found or not layout.secrets.exists():
         raise ClusterError("No cluster here yet: `make up` first.")
     psql = shutil.which(found.tool("psql")) or "psql"
-    node, credentials = d.primaries[alias], load(layout.secrets)
+    node, credentials = d.servers[alias], load(layout.secrets)
     os.environ["PGPASSWORD"] = credentials.owner
     argv = [psql, "-h", node.host, "-p", str(node.port), "-U", "fulcrum_owner"]
-    os.execvp(psql, [*argv, "-d", database_of(alias)])  # noqa: S606
+    os.execvp(psql, [*argv, "-d", d.database(alias)])  # noqa: S606
 
 
 def _clean(options: argparse.Namespace, console: Console) -> None:

@@ -8,7 +8,7 @@ import hmac
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from infra.errors import ClusterError
@@ -28,6 +28,7 @@ class Credentials:
     owner: str
     app: str
     monitor: str
+    replication: str
     pooler_app: str
     pooler_monitor: str
     cache: str
@@ -58,9 +59,9 @@ def scram_verifier(password: str, salt: bytes) -> str:
 
 
 def load(path: Path) -> Credentials:
-    """Read the file that load_or_create wrote."""
+    """Read the file that load_or_create wrote; `replication` is "" in one of an older version."""
     try:
-        return Credentials(**json.loads(path.read_text()))
+        return Credentials(**{"replication": ""} | json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ClusterError(
             f"{path} is damaged ({error}). Restore it; without it the data cannot be opened."
@@ -68,10 +69,13 @@ def load(path: Path) -> Credentials:
 
 
 def load_or_create(path: Path) -> Credentials:
-    """The credentials at `path`; made, and written in one step, where there are none."""
-    if path.exists():
-        return load(path)
+    """The credentials at `path`; what is missing is made, and written in one step."""
     made = Credentials.generate()
+    if path.exists():
+        found = load(path)
+        if found.replication:
+            return found
+        made = replace(found, replication=made.replication)
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

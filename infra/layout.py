@@ -45,6 +45,11 @@ class Layout:
         return self.root / "done"
 
     @property
+    def state(self) -> Path:
+        """What the site's processes keep from one run to the next; worth a start, not a backup."""
+        return self.root / "state"
+
+    @property
     def secrets(self) -> Path:
         """The generated passwords."""
         return self.root / "secrets.json"
@@ -63,8 +68,8 @@ class Layout:
         return self.root / "redis" / purpose
 
     def site_config(self, role: str) -> Path:
-        """What FULCRUM_CONFIG names for the role `app` or `owner`."""
-        return self.root / ("site.json" if role == "app" else "site-owner.json")
+        """What FULCRUM_CONFIG names for the role `app`, `owner` or `admin`."""
+        return self.root / ("site.json" if role == "app" else f"site-{role}.json")
 
     def log(self, name: str) -> Path:
         """The log of a program."""
@@ -82,6 +87,7 @@ class Layout:
     @property
     def entries(self) -> list[Path]:
         """Everything under the root that is ours to delete; other things there are not."""
-        names = ["beat", "conf", "done", "logs", "postgres", "redis", "run", "sqlite"]
-        files = ["secrets.json", "site.json", "site-owner.json", "install.log", "lock"]
-        return [self.root / name for name in [*names, *files, "supervisor.sock"]]
+        names = ["beat", "conf", "done", "logs", "postgres", "redis", "run", "sqlite", "state"]
+        files = ["secrets.json", "install.log", "lock", "supervisor.sock"]
+        sites = [self.site_config(role).name for role in ("app", "owner", "admin")]
+        return [self.root / name for name in [*names, *files, *sites]]

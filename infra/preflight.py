@@ -20,13 +20,12 @@ Listeners = dict[int, tuple[int | None, str]]
 
 
 def check_local(description: Description) -> None:
-    """`up` runs primaries, one pooler, one app and one worker, here. Ansible does the rest."""
+    """`up` runs PostgreSQL, one pooler, one app and one worker, here. Ansible does the rest."""
     d = description
-    replicas = [alias for alias, nodes in d.nodes.items() if len(nodes) > 1]
     counts = {"poolers": d.poolers, "apps": d.apps, "workers": d.workers}
     several = [name for name, parts in counts.items() if len(parts) > 1]  # type: ignore[arg-type]
-    if replicas or several:
-        what = ", ".join([*(f"replicas of {alias}" for alias in replicas), *several])
+    if several:
+        what = ", ".join(several)
         raise ClusterError(f"`up` runs one of each on this machine, not {what}: use Ansible.")
     here = _own_addresses()
     elsewhere = {host for _, _, host, _ in addresses(d) if _address(host) not in here}

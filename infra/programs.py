@@ -68,18 +68,20 @@ def programs(
 
 
 def _servers(d: Description, layout: Layout, binaries: Binaries) -> list[Program]:
-    made = []
-    for alias, node in d.primaries.items():
-        config = layout.conf / alias / "postgresql.conf"
-        argv = [str(binaries.postgres), "-D", str(layout.data(alias)), f"--config-file={config}"]
-        made.append(_server(layout, alias, "postgres", argv, node.host, node.port))
+    made = [_postgres(d, layout, binaries, alias) for alias in d.primaries]
     for cache in d.caches:
         argv = [str(binaries.redis), str(layout.conf / cache.purpose / "redis.conf")]
         made.append(_server(layout, cache.purpose, "redis", argv, cache.host, cache.port))
     for pooler in d.poolers:
         argv = [str(binaries.pgbouncer), str(layout.conf / pooler.name / "pgbouncer.ini")]
         made.append(_server(layout, pooler.name, "pooler", argv, pooler.host, pooler.port))
-    return made
+    return made + [_postgres(d, layout, binaries, alias) for alias in d.replicas]
+
+
+def _postgres(d: Description, layout: Layout, binaries: Binaries, alias: str) -> Program:
+    config = layout.conf / alias / "postgresql.conf"
+    argv = [str(binaries.postgres), "-D", str(layout.data(alias)), f"--config-file={config}"]
+    return _server(layout, alias, "postgres", argv, d.servers[alias].host, d.servers[alias].port)
 
 
 def _server(layout: Layout, name: str, kind: str, argv: list[str], host: str, port: int) -> Program:

@@ -8,14 +8,16 @@ import shlex
 from pathlib import Path
 
 import psutil
+import psycopg2
 import redis
 
 from infra.credentials import Credentials
 from infra.layout import Layout
+from infra.logins import ask, pooler_login
 from infra.programs import Program
 from infra.render import File
+from infra.replicas import settle
 from infra.schema import Description
-from infra.servers import login, pooler_login
 from infra.supervise import Supervisor
 
 POOLER_RESTART = ("listen_addr", "listen_port", "unix_socket_dir")
@@ -60,6 +62,8 @@ def refresh(
         return ""
     reloaded = _reload(program, d, layout, credentials, supervisor)
     if not reloaded:
+        if program.name in d.replicas:
+            settle(d, credentials, program.name)
         supervisor.stop([program.name])
         supervisor.start(program.name)
     stamp.touch()
@@ -105,16 +109,12 @@ def _reload(
 
 def _reload_postgres(program: Program, d: Description, credentials: Credentials) -> bool:
     # A changed port or password shows as a failed login: then only a restart helps.
+    pending = "SELECT FROM pg_settings WHERE pending_restart"
     try:
-        connection = login(d, program.name, "postgres", credentials.superuser, dbname="postgres")
-    except Exception:
+        ask(d, credentials, program.name, "SELECT pg_reload_conf(), pg_sleep(0.3)")
+        return not ask(d, credentials, program.name, pending)
+    except psycopg2.Error:
         return False
-    with contextlib.closing(connection):
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute("SELECT pg_reload_conf(), pg_sleep(0.3)")
-        cursor.execute("SELECT count(*) FROM pg_settings WHERE pending_restart")
-        return bool(cursor.fetchone()[0] == 0)
 
 
 def _reload_pooler(

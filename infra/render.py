@@ -3,44 +3,13 @@ but the templates themselves. The same templates serve compose and Ansible."""
 
 __all__ = ["File", "render", "template"]
 
-import functools
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import jinja2
-
 from infra.credentials import Credentials
 from infra.layout import CHECKOUT, Layout
 from infra.programs import Binaries, programs
-from infra.schema import Description, Node, Pooler, database_of
-
-TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class File:
-    """A rendered file. Mode 0600 where it has a secret in it."""
-
-    content: str
-    mode: int = 0o644
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    """Jinja as Ansible sets it up, except that an unknown name is an error."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - configuration files, not HTML
-    )
-
-
-def template(name: str, **variables: Any) -> str:
-    """Render infra/templates/NAME.j2. The template's first lines say what it needs."""
-    return _environment().get_template(f"{name}.j2").render(variables)
+from infra.rules import SYNC_WORKERS
+from infra.schema import Description, Pooler
+from infra.sitefiles import site_files
+from infra.templating import File, template
 
 
 def render(
@@ -52,10 +21,10 @@ def render(
 ) -> dict[str, File]:
     """Path relative to the root → file, sorted by path."""
     binaries = binaries or Binaries()
-    files = _site_files(description, credentials, layout, engine)
+    files = site_files(description, credentials, layout, engine)
     if engine == "postgresql":
-        for alias, node in description.primaries.items():
-            files |= _postgres_files(description, credentials, layout, alias, node)
+        for alias in description.servers:
+            files |= _postgres_files(description, credentials, layout, alias)
         for pooler in description.poolers:
             files |= _pooler_files(description, credentials, layout, pooler, binaries)
         files |= _redis_files(description, credentials, layout)
@@ -74,11 +43,32 @@ def _addresses(d: Description, hosts: set[str]) -> list[str]:
 
 
 def _postgres_files(
-    d: Description, credentials: Credentials, layout: Layout, alias: str, node: Node
+    d: Description, credentials: Credentials, layout: Layout, alias: str
 ) -> dict[str, File]:
-    conf = layout.conf / alias
-    everyone = _addresses(d, _hosts(d))
-    settings = template(
+    """A primary's files, or a replica's, which has its roles from its primary."""
+    folder = f"conf/{alias}"
+    files = {
+        f"{folder}/postgresql.conf": File(_postgres_settings(d, layout, alias)),
+        f"{folder}/pg_hba.conf": File(_hba(d, d.replicas.get(alias, alias))),
+    }
+    if alias in d.replicas:
+        line = f"*:*:*:fulcrum_replication:{credentials.replication}\n"
+        return files | {f"{folder}/pgpass": File(line, 0o600)}
+    verifiers = {f"fulcrum_{name}": credentials.verifier(name) for name in ROLES}
+    roles = template(
+        "roles.sql",
+        database=d.database(alias),
+        publishes=alias == "default",
+        verifiers=verifiers,
+    )
+    return files | {f"{folder}/roles.sql": File(roles, 0o600)}
+
+
+def _postgres_settings(d: Description, layout: Layout, alias: str) -> str:
+    """postgresql.conf."""
+    conf, node = layout.conf / alias, d.servers[alias]
+    primary = d.primaries.get(d.replicas.get(alias, ""))
+    return template(
         "postgresql.conf",
         cluster=d.cluster,
         alias=alias,
@@ -89,27 +79,29 @@ def _postgres_files(
         data_directory=layout.data(alias),
         hba_file=conf / "pg_hba.conf",
         ident_file=layout.data(alias) / "pg_ident.conf",
+        sync_workers=SYNC_WORKERS,
+        primary=primary and {"host": primary.host, "port": primary.port, "pgpass": conf / "pgpass"},
     )
-    replicas = {n.host for n in d.nodes[alias] if n.role == "replica"}
-    hba = template(
+
+
+def _hba(d: Description, alias: str) -> str:
+    """pg_hba.conf of a primary, and of its replicas, any of which may be the next primary."""
+    everyone = _addresses(d, _hosts(d))
+    group = {node.host for node in d.nodes[alias]} if alias in d.replicas.values() else set()
+    shards = {node.host for shard in d.shards for node in shard.nodes}
+    return template(
         "pg_hba.conf",
-        database=database_of(alias),
+        database=d.database(alias),
         superuser_addresses=["samehost"],
         owner_addresses=everyone,
         app_addresses=_addresses(d, {pooler.host for pooler in d.poolers}),
         monitor_addresses=everyone,
-        replication_addresses=_addresses(d, replicas),
+        replication_addresses=_addresses(d, group),
+        subscriber_addresses=_addresses(d, shards) if alias == "default" else [],
     )
-    verifiers = {f"fulcrum_{name}": credentials.verifier(name) for name in ROLES}
-    roles = template("roles.sql", database=database_of(alias), verifiers=verifiers)
-    return {
-        f"conf/{alias}/postgresql.conf": File(settings),
-        f"conf/{alias}/pg_hba.conf": File(hba),
-        f"conf/{alias}/roles.sql": File(roles, 0o600),
-    }
 
 
-ROLES = ("app", "monitor", "owner")
+ROLES = ("app", "monitor", "owner", "replication")
 
 
 def _hosts(d: Description) -> set[str]:
@@ -129,12 +121,13 @@ def _pooler_files(
     users = f"conf/{pooler.name}/userlist.txt"
     databases = [
         {
-            "database": database_of(alias),
+            "name": d.pooled(alias),
+            "database": d.database(alias),
             "host": node.host,
             "port": node.port,
             "password": credentials.app,
         }
-        for alias, node in d.primaries.items()
+        for alias, node in d.servers.items()
     ]
     settings = template(
         "pgbouncer.ini",
@@ -169,66 +162,6 @@ def _redis_files(d: Description, credentials: Credentials, layout: Layout) -> di
         )
         for cache in d.caches
     }
-
-
-def _site_files(
-    d: Description, credentials: Credentials, layout: Layout, engine: str
-) -> dict[str, File]:
-    app = d.apps[0].model_copy(update={"workers": 1} if engine == "sqlite" else {})
-    gunicorn = template("gunicorn.conf.py", app=app, listen=d.listen(app.host))
-    files = {"conf/gunicorn.conf.py": File(gunicorn)}
-    for role in ["app", "owner"] if engine == "postgresql" else ["app"]:
-        variables = {
-            "engine": engine,
-            "role": role,
-            "secret_key": credentials.secret_key,
-            "allowed_hosts": list(d.site.allowed_hosts),
-            "public_url": d.site.public_url,
-            "directory": str(layout.sqlite) if engine == "sqlite" else None,
-            "databases": databases(d, credentials, layout, engine, role),
-            "cache": _redis_url(d, credentials, "cache", engine),
-            "broker": _redis_url(d, credentials, "broker", engine),
-        }
-        name = layout.site_config(role).name
-        files[name] = File(template("site.json", **variables), 0o600)
-    return files
-
-
-def databases(
-    d: Description, credentials: Credentials, layout: Layout, engine: str, role: str
-) -> dict[str, dict[str, str | int]]:
-    """Alias → how the role `app` (by the pooler) or `owner` (directly) reaches its database."""
-    numbers = {shard.name: shard.number for shard in d.shards}
-    made: dict[str, dict[str, str | int]] = {}
-    for alias, node in d.primaries.items():
-        if engine == "sqlite":
-            made[alias] = {"name": str(layout.sqlite / f"{database_of(alias)}.sqlite3")}
-        elif role == "owner":
-            made[alias] = {"host": node.host, "port": node.port, "password": credentials.owner}
-        else:
-            made[alias] = _pooler_address(d) | {"password": credentials.pooler_app}
-        if engine == "postgresql":
-            made[alias] |= {"name": database_of(alias), "user": f"fulcrum_{role}"}
-        if alias in numbers:
-            made[alias]["number"] = numbers[alias]
-    return made
-
-
-def _pooler_address(d: Description) -> dict[str, str | int]:
-    """Host and port; with several poolers, libpq's lists of both."""
-    if len(d.poolers) == 1:
-        return {"host": d.poolers[0].host, "port": d.poolers[0].port}
-    return {
-        "host": ",".join(pooler.host for pooler in d.poolers),
-        "port": ",".join(str(pooler.port) for pooler in d.poolers),
-    }
-
-
-def _redis_url(d: Description, credentials: Credentials, purpose: str, engine: str) -> str | None:
-    if engine == "sqlite":
-        return None
-    cache = d.cache_for(purpose)
-    return f"redis://:{getattr(credentials, purpose)}@{cache.host}:{cache.port}/0"
 
 
 def _supervisord(d: Description, layout: Layout, engine: str, binaries: Binaries) -> str:

@@ -4,7 +4,7 @@ __all__ = ["Finding", "violations"]
 
 from collections.abc import Callable, Iterator
 
-from infra.schema import Description, Pooler
+from infra.schema import Description, Node, Pooler, aliases
 from infra.yamlsource import Location
 
 Finding = tuple[Location, str, str]
@@ -32,6 +32,13 @@ def _names(d: Description) -> Iterator[Finding]:
             cure = "give each shard a name of its own"
             yield at, f"two shards are called '{shard.name}'", cure
         seen[shard.name] = i
+        if shard.name in _replica_names(d):
+            yield at, f"'{shard.name}' is the name of a replica", "name the shard like 'shard05'"
+
+
+def _replica_names(d: Description) -> set[str]:
+    """What replicas are called: their aliases, and their databases in the poolers."""
+    return {*d.replicas, *(d.pooled(alias) for alias in d.replicas)}
 
 
 def _numbers(d: Description) -> Iterator[Finding]:
@@ -68,11 +75,10 @@ def _poolers(d: Description) -> Iterator[Finding]:
 
 def addresses(d: Description) -> Iterator[tuple[Location, str, str, int]]:
     """Every server's place in the file, its name for a person, its host and its port."""
-    groups = [("default", ("catalog",), d.catalog.nodes)] + [
-        (shard.name, ("shards", i), shard.nodes) for i, shard in enumerate(d.shards)
-    ]
-    for name, at, nodes in groups:
-        for i, node in enumerate(nodes):
+    groups: list[tuple[str, Location, list[Node]]] = [("default", ("catalog",), d.catalog.nodes)]
+    groups += [(shard.name, ("shards", i), shard.nodes) for i, shard in enumerate(d.shards)]
+    for alias, at, nodes in groups:
+        for i, (name, node) in enumerate(zip(aliases(alias, nodes), nodes, strict=True)):
             yield (*at, "nodes", i, "port"), name, node.host, node.port
     for i, pooler in enumerate(d.poolers):
         yield ("poolers", i, "port"), pooler.name, pooler.host, pooler.port
@@ -123,17 +129,53 @@ def _server_connections(d: Description) -> Iterator[Finding]:
 
 
 def _client_connections(d: Description) -> Iterator[Finding]:
-    aliases = len(d.shards) + 1
+    databases = len(d.shards) + 1 + len(d.replicas)
     clients = sum(app.workers * app.threads for app in d.apps)
     clients += sum(worker.concurrency for worker in d.workers)
     allowed = sum(pooler.max_client_conn for pooler in d.poolers)
-    if clients * aliases > allowed:
+    if clients * databases > allowed:
         yield (
             ("poolers", 0, "max_client_conn"),
-            f"{clients} threads x {aliases} databases = {clients * aliases} client connections, "
-            f"and the poolers accept {allowed}",
+            f"{clients} threads x {databases} databases = {clients * databases} client "
+            f"connections, and the poolers accept {allowed}",
             "raise max_client_conn, or lower the workers and threads of the applications",
         )
+
+
+SYNC_WORKERS = 1
+"""Tables that one subscription copies at a time; each takes a slot of its own meanwhile."""
+
+MOVES = 4
+"""Slots and senders that each shard has free for moves between shards."""
+
+BACKUP_SENDERS = 2
+"""A base backup, with which a replica is made, streams its files and its WAL."""
+
+
+def slots(d: Description, alias: str) -> int:
+    """The replication slots that the primary of `alias` needs, and as many senders at least.
+
+    PostgreSQL counts a subscriber's origins by the same setting, apart from its slots.
+    """
+    replicas = sum(primary == alias for primary in d.replicas.values())
+    subscription = 1 + SYNC_WORKERS
+    if alias == "default":
+        return replicas + len(d.shards) * subscription
+    return MOVES + max(replicas, subscription)
+
+
+def _replication(d: Description) -> Iterator[Finding]:
+    for key, more in (("max_replication_slots", 0), ("max_wal_senders", BACKUP_SENDERS)):
+        given = getattr(d.postgres, key)
+        needed, alias = max((slots(d, alias) + more, alias) for alias in d.nodes)
+        if needed > given:
+            who = f"the catalog, with {len(d.shards)} shards," if alias == "default" else alias
+            yield (
+                ("postgres", key),
+                f"{who} needs {needed} for replicas, subscriptions and backups, "
+                f"and {key} is {given}",
+                f"raise {key} to {needed} or more",
+            )
 
 
 def _programs(d: Description) -> Iterator[Finding]:
@@ -152,5 +194,6 @@ RULES: tuple[Callable[[Description], Iterator[Finding]], ...] = (
     _caches,
     _server_connections,
     _client_connections,
+    _replication,
     _programs,
 )

@@ -13,9 +13,11 @@ __all__ = [
     "Site",
     "Step",
     "Worker",
+    "aliases",
     "database_of",
 ]
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,6 +62,7 @@ class Postgres(Part):
     direct_connections: Natural
     max_wal_senders: Positive
     max_replication_slots: Positive
+    max_slot_wal_keep_size: PostgresSize
     shared_buffers: PostgresSize
     fsync: bool
 
@@ -121,7 +124,7 @@ class Step(Part):
 
     title: Text
     run: Text
-    as_: Annotated[Literal["owner", "app"], Field(alias="as")]
+    as_: Annotated[Literal["admin", "owner", "app"], Field(alias="as")]
     once: bool = False
 
 
@@ -165,6 +168,34 @@ class Description(Part):
             for alias, nodes in self.nodes.items()
         }
 
+    @property
+    def replicas(self) -> dict[str, str]:
+        """A replica's alias → its primary's: shard01_replica, shard01_replica2, …"""
+        return {
+            replica: alias
+            for alias, nodes in self.nodes.items()
+            for replica, node in zip(aliases(alias, nodes), nodes, strict=True)
+            if node.role == "replica"
+        }
+
+    @property
+    def servers(self) -> dict[str, Node]:
+        """Alias → every PostgreSQL: first the primaries, then the replicas."""
+        nodes = {
+            name: node
+            for alias, group in self.nodes.items()
+            for name, node in zip(aliases(alias, group), group, strict=True)
+        }
+        return self.primaries | {name: nodes[name] for name in self.replicas}
+
+    def database(self, alias: str) -> str:
+        """The PostgreSQL database behind the alias of a primary or of a replica."""
+        return database_of(self.replicas.get(alias, alias))
+
+    def pooled(self, alias: str) -> str:
+        """What the poolers call it: a replica's has another name than its primary's database."""
+        return self.database(alias) + alias.removeprefix(self.replicas.get(alias, alias))
+
     def listen(self, host: str) -> str:
         """The address on which a server of `host` listens."""
         return host if self.network.listen == "host" else self.network.listen
@@ -174,6 +205,14 @@ class Description(Part):
         return next(c for c in self.caches if c.purpose == purpose)
 
 
+def aliases(alias: str, nodes: list[Node]) -> list[str]:
+    """The alias of each of a database's nodes. A replica that is added last renames no other."""
+    replicas = itertools.chain([""], itertools.count(2))
+    return [
+        alias if node.role == "primary" else f"{alias}_replica{next(replicas)}" for node in nodes
+    ]
+
+
 def database_of(alias: str) -> str:
-    """The PostgreSQL database behind a Django alias."""
+    """The PostgreSQL database behind a primary's alias."""
     return "catalog" if alias == "default" else alias

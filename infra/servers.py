@@ -11,18 +11,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg2
 import redis
 
+from infra import replicas
 from infra.console import tail
 from infra.credentials import Credentials
 from infra.errors import ClusterError
 from infra.layout import Layout
+from infra.logins import ask, pooler_login
 from infra.programs import Binaries, Program
-from infra.schema import Description, database_of
+from infra.schema import Description
 from infra.supervise import Process, Supervisor, basic_environment
 
 START_SECONDS = 60
@@ -92,41 +93,12 @@ def define_roles(
         raise ClusterError(f"{alias}: the roles cannot be made:\n{done.stderr}")
 
 
-def login(d: Description, name: str, user: str, password: str, **options: Any) -> Any:
-    """A psycopg2 connection to the database of alias `name`, directly to its primary."""
-    node = d.primaries[name]
-    return psycopg2.connect(
-        host=node.host,
-        port=node.port,
-        dbname=options.pop("dbname", database_of(name)),
-        user=user,
-        password=password,
-        connect_timeout=5,
-        **options,
-    )
-
-
-def pooler_login(d: Description, dbname: str, user: str, password: str) -> Any:
-    """A psycopg2 connection through the first pooler."""
-    pooler = d.poolers[0]
-    connection = psycopg2.connect(
-        host=pooler.host,
-        port=pooler.port,
-        dbname=dbname,
-        user=user,
-        password=password,
-        connect_timeout=5,
-    )
-    connection.autocommit = True
-    return connection
-
-
 def wait_for_pool(d: Description, credentials: Credentials, alias: str) -> None:
     """Log in as the application does, through the pooler, until it works. Raises ClusterError."""
     deadline = time.monotonic() + DYING_SECONDS
     while True:
         try:
-            pooler_login(d, database_of(alias), "fulcrum_app", credentials.pooler_app).close()
+            pooler_login(d, d.pooled(alias), "fulcrum_app", credentials.pooler_app).close()
             return
         except psycopg2.Error as error:
             if time.monotonic() > deadline:
@@ -144,10 +116,9 @@ def health(program: Program, d: Description, credentials: Credentials) -> str:
 
 
 def _ask_postgres(program: Program, d: Description, credentials: Credentials) -> str:
-    with contextlib.closing(
-        login(d, program.name, "postgres", credentials.superuser, dbname="postgres")
-    ) as connection:
-        connection.cursor().execute("SELECT 1")
+    if program.name in d.replicas:
+        return replicas.trouble(d, credentials, program.name)
+    ask(d, credentials, program.name, "SELECT 1")
     return ""
 
 
@@ -192,14 +163,17 @@ CHECKS: dict[str, Callable[[Program, Description, Credentials], str]] = {
 def wait_until_healthy(
     program: Program, d: Description, credentials: Credentials, supervisor: Supervisor
 ) -> None:
-    """Ask until the server answers. Raises ClusterError when it keeps dying, or after a minute."""
+    """Ask until the server answers. Raises ClusterError when it keeps dying, or after a minute.
+
+    What does not come up is stopped.
+    """
     deadline = time.monotonic() + START_SECONDS
     dying: float | None = None
     while trouble := _trouble(program, d, credentials, supervisor):
         now = time.monotonic()
         if _process(program, supervisor).state in ("BACKOFF", "FATAL", "EXITED"):
             dying = dying or now + DYING_SECONDS
-        if now > (dying or deadline) or now > deadline or "authentication failed" in trouble:
+        if now > (dying or deadline) or now > deadline or _hopeless(trouble):
             supervisor.stop([program.name])
             log = program.log_file
             raise ClusterError(
@@ -207,6 +181,11 @@ def wait_until_healthy(
                 f"{tail(log)}"
             )
         time.sleep(0.05)
+
+
+def _hopeless(trouble: str) -> bool:
+    """Whether waiting cannot help."""
+    return "authentication failed" in trouble or " rebuild " in trouble
 
 
 def _trouble(

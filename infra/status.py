@@ -14,16 +14,21 @@ from infra.console import Console
 from infra.credentials import Credentials, load
 from infra.layout import CHECKOUT, Layout
 from infra.programs import Binaries, Program, command, programs, site_environment
+from infra.replicas import lag
 from infra.schema import Description
 from infra.servers import health
 from infra.supervise import Process, Supervisor, basic_environment, strays
 
 STATUS_SECONDS = 30
+FACTS = ("accounts", "rows", "size_bytes", "replica_of", "lag_bytes", "lag_seconds")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One process. `accounts`, `rows` and `size_bytes` are a shard's, None where unknown."""
+    """One process. `accounts`, `rows` and `size_bytes` are a shard's, None where unknown.
+
+    The lag is a replica's: the WAL that it has not replayed, and the age of what it has.
+    """
 
     name: str
     state: str
@@ -35,6 +40,9 @@ class Row:
     accounts: int | None = None
     rows: int | None = None
     size_bytes: int | None = None
+    replica_of: str | None = None
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
 
 
 def collect(d: Description, layout: Layout) -> list[Row]:
@@ -52,10 +60,11 @@ def collect(d: Description, layout: Layout) -> list[Row]:
         answers = list(
             pool.map(lambda p: _ask(p, processes.get(p.name), d, credentials, note), wanted)
         )
+        lags = list(pool.map(lambda p: _lag(p, d, credentials), wanted))
         facts = shards.result()
     rows = [
-        _row(program, processes.get(program.name), answer, facts.pop(program.name, {}))
-        for program, answer in zip(wanted, answers, strict=True)
+        _row(program, processes.get(program.name), answer, facts.pop(program.name, {}) | lag)
+        for program, answer, lag in zip(wanted, answers, lags, strict=True)
     ]
     return rows + [_file_row(name, entry) for name, entry in facts.items()]
 
@@ -72,6 +81,15 @@ def _ask(
     return health(program, d, credentials)
 
 
+def _lag(program: Program, d: Description, credentials: Credentials) -> dict[str, Any]:
+    """A replica's part of its row; empty for others."""
+    if program.name not in d.replicas:
+        return {}
+    found = lag(d, credentials, program.name)
+    numbers = {"lag_bytes": found.bytes, "lag_seconds": found.seconds} if found else {}
+    return {"replica_of": d.replicas[program.name], **numbers}
+
+
 def _row(program: Program, process: Process | None, trouble: str, facts: dict[str, Any]) -> Row:
     return Row(
         name=program.name,
@@ -81,16 +99,14 @@ def _row(program: Program, process: Process | None, trouble: str, facts: dict[st
         healthy=not trouble,
         health=trouble or "ok",
         uptime_seconds=process.uptime if process else 0,
-        accounts=facts.get("accounts"),
-        rows=facts.get("rows"),
-        size_bytes=facts.get("size_bytes"),
+        **{key: facts.get(key) for key in FACTS},
     )
 
 
 def _file_row(name: str, facts: dict[str, Any]) -> Row:
     """A shard without a process: an SQLite file."""
-    numbers = {key: facts.get(key) for key in ("accounts", "rows", "size_bytes")}
     error = facts.get("error")
+    numbers = {key: facts.get(key) for key in FACTS}
     return Row(name, "file", None, None, not error, error or "ok", 0, **numbers)
 
 
@@ -126,7 +142,9 @@ def show(console: Console, d: Description, rows: list[Row], *, as_json: bool) ->
     shards = {shard.name for shard in d.shards}
     for row in rows:
         color = "green" if row.healthy else "red"
-        table.add_row(*_cells(row, row.name in shards), f"[{color}]{row.health}[/{color}]")
+        table.add_row(
+            *_cells(row, row.name in shards), f"[{color}]{row.health}[/{color}]{_behind(row)}"
+        )
     console.out.print(table, soft_wrap=False)
     return int(not all(row.healthy for row in rows))
 
@@ -143,6 +161,15 @@ def _cells(row: Row, is_shard: bool) -> list[str]:
         *(unknown if number is None else f"{number:,}" for number in numbers),
         unknown if row.size_bytes is None else f"{row.size_bytes / 2**20:,.1f} MiB",
     ]
+
+
+def _behind(row: Row) -> str:
+    """A replica's lag for a person."""
+    if row.lag_bytes is None:
+        return ""
+    age = f", {_duration(round(row.lag_seconds))} old" if row.lag_seconds else ""
+    amount = f"{row.lag_bytes / 2**20:,.1f} MiB" if row.lag_bytes else "0 bytes"
+    return f", {amount} behind {row.replica_of}{age}"
 
 
 def _duration(seconds: int) -> str:

@@ -16,6 +16,7 @@ from infra.prepare import prepare
 from infra.programs import Binaries, Program, programs
 from infra.refresh import refresh, write
 from infra.render import render
+from infra.replicas import cure, discard, drop_unused_slots, make
 from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool, wait_until_healthy
 from infra.supervise import Supervisor, stop_strays, strays
 
@@ -32,6 +33,7 @@ class Up:
         binaries: Binaries,
         *,
         only_servers: bool,
+        rebuild: str = "",
     ) -> None:
         self.loaded = loaded
         self.d = loaded.description
@@ -40,23 +42,32 @@ class Up:
         self.engine = engine
         self.binaries = binaries
         self.only_servers = only_servers
+        self.rebuild = rebuild
         self.supervisor = Supervisor(layout)
         every = programs(self.d, layout, engine, binaries)
-        self.servers = [p for p in every if p.kind != "site"]
+        self.replicas = [p for p in every if p.name in self.d.replicas]
+        self.servers = [p for p in every if p.kind != "site" and p not in self.replicas]
         self.site = [] if only_servers else [p for p in every if p.kind == "site"]
         self.credentials: Credentials
 
     def run(self, known: Listeners) -> None:
-        """All of it. `known` is who listened where before root's rights were dropped."""
+        """All of it. `known` is who listened where before root's rights were dropped.
+
+        The site does without a replica: what is wrong with one is raised at the end.
+        """
         self._refuse_other_engine()
         self._take_over()
+        self._discard()
         self._check(known)
         self._make_files()
         self._start(self.servers, "start")
         self._define_roles()
+        trouble = self._replicate()
         if not self.only_servers:
             prepare(self.d, self.layout, self.console, self.credentials, self.engine)
         self._start(self.site, "start the site:")
+        if trouble:
+            raise ClusterError("\n".join(trouble))
 
     def _refuse_other_engine(self) -> None:
         processes = self.supervisor.processes()
@@ -76,7 +87,7 @@ class Up:
 
     def _missing(self) -> list[Program]:
         known = self.supervisor.processes()
-        everything = self.servers + self.site
+        everything = self.servers + self.replicas + self.site
         return [p for p in everything if p.name not in known or not known[p.name].wanted]
 
     def _check(self, known: Listeners) -> None:
@@ -90,7 +101,7 @@ class Up:
         layout = self.layout
         self._require_secrets()
         self.credentials = load_or_create(layout.secrets)
-        for path in (layout.conf, layout.logs, layout.run, layout.done):
+        for path in (layout.conf, layout.logs, layout.run, layout.done, layout.state):
             path.mkdir(exist_ok=True)
         for path in (layout.root / "beat", layout.sqlite, *map(layout.redis, ("cache", "broker"))):
             path.mkdir(parents=True, exist_ok=True)
@@ -162,6 +173,43 @@ class Up:
     def _define_roles_of(self, alias: str) -> None:
         define_roles(self.d, self.layout, self.binaries, self.credentials, alias)
         wait_for_pool(self.d, self.credentials, alias)
+
+    def _discard(self) -> None:
+        if self.rebuild:
+            with self.console.step(f"throw the data of {self.rebuild} away"):
+                self.supervisor.stop([self.rebuild])
+                discard(self.layout, self.rebuild)
+
+    def _replicate(self) -> list[str]:
+        """Make, start and refresh the replicas. Returns what is wrong."""
+        if self.engine != "postgresql":
+            return []
+        _together(self._drop_unused_slots, list(self.d.primaries))
+        trouble = []
+        made = [p for p in self.replicas if self.layout.data(p.name).exists()]
+        for group in (made, [p for p in self.replicas if p not in made]):
+            try:
+                self._copy([p.name for p in group if p not in made])
+                self._start(group, "start")
+                _together(lambda p: wait_for_pool(self.d, self.credentials, p.name), group)
+            except ClusterError as error:
+                cures = ", ".join(cure(program.name) for program in group)
+                trouble.append(f"{error}\nIf nothing else helps: {cures}.")
+        return trouble
+
+    def _drop_unused_slots(self, primary: str) -> None:
+        for name in drop_unused_slots(self.d, self.credentials, primary):
+            self.console.say(f"✓ drop the slot {name} on {primary}: no replica has that name")
+
+    def _copy(self, names: list[str]) -> None:
+        if names:
+            with self.console.step(f"copy the data of {', '.join(names)} from the primary") as step:
+                _together(
+                    lambda name: make(
+                        step, self.d, self.layout, self.binaries, self.credentials, name
+                    ),
+                    names,
+                )
 
 
 def _together(work: Callable[[Any], None], items: Sequence[Any]) -> None:

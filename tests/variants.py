@@ -12,6 +12,7 @@ SITE_PATH = str(CHECKOUT / "site")
 PYTHONPATH = f"{CHECKOUT}{os.pathsep}{SITE_PATH}"  # for a process of the site's
 ORIGINAL = CHECKOUT / "infra" / "cluster.yml"
 TOY = CHECKOUT / "tests" / "cluster" / "toy" / "site.yml"
+REPLICA = "# - { role: replica"
 PORT = re.compile(r"\b(1[56]\d{3}|8000)\b")
 
 
@@ -19,13 +20,15 @@ PORT = re.compile(r"\b(1[56]\d{3}|8000)\b")
 class Variant:
     """`shift` is added to every port. Without fsync it is fast, and a crash loses its last rows.
 
-    `toy` puts the smallest program that can be run in the place of the site.
+    `toy` puts the smallest program that can be run in the place of the site; `replica` switches
+    the replica of shard01 on.
     """
 
     name: str
     shift: int
     fsync: bool = False
     toy: bool = False
+    replica: bool = False
 
     @property
     def root(self) -> Path:
@@ -37,6 +40,9 @@ class Variant:
         text = ORIGINAL.read_text().replace("cluster: local #", f"cluster: {self.name} #")
         if not self.fsync:
             text = text.replace("fsync: true", "fsync: false")
+        if self.replica:
+            assert text.count(REPLICA) == 1
+            text = text.replace(REPLICA, REPLICA.replace("# ", ""))
         if self.toy:
             text = text.partition("\nsite:\n")[0] + "\n" + TOY.read_text()
         return PORT.sub(lambda port: str(int(port[1]) + self.shift), text)

@@ -31,7 +31,7 @@ LAYOUT = Layout(Path("/var/lib/fulcrum"))
 VOLUMES = Path("/volumes")
 """Where `init` has every volume; each service has its own at LAYOUT.root."""
 
-DATA = ("beat", "postgres", "redis/broker", "redis/cache")
+DATA = ("beat", "postgres", "redis/broker", "redis/cache", "state")
 """Where data is mounted into a service's volume, which is read-only there."""
 
 DEBIAN = Binaries(
@@ -53,12 +53,25 @@ def description() -> Description:
 def init(console: Console) -> None:
     """Make the passwords, once; render; give each volume what its services read."""
     d = description()
+    check(d)
     credentials = load_or_create(VOLUMES / "secrets" / "secrets.json")
     for volume, files in shares(d, credentials).items():
         changed = write(VOLUMES / volume, files)
         for place in DATA:
             (VOLUMES / volume / place).mkdir(parents=True, exist_ok=True)
         console.say(f"{volume}: {len(files)} files, {len(changed)} changed")
+
+
+def check(d: Description) -> None:
+    """Refuse what the containers do not do."""
+    if d.replicas:
+        raise ClusterError(f"The containers run no replicas: take {', '.join(d.replicas)} out.")
+    for step in d.site.prepare:
+        if step.as_ == "admin":
+            raise ClusterError(
+                f"'{step.title}': a superuser logs in inside the database's own container only. "
+                "Write `as: owner`, who may subscribe from PostgreSQL 16 on."
+            )
 
 
 def shares(d: Description, credentials: Credentials) -> dict[str, dict[str, File]]:
@@ -74,7 +87,7 @@ def shares(d: Description, credentials: Credentials) -> dict[str, dict[str, File
 
     made = {
         "postgres": these(*(f"conf/{alias}/" for alias in d.primaries)) | secrets("superuser"),
-        "prepare": these("site") | secrets("pooler_app", "demo_password"),
+        "prepare": these("site.json", "site-owner.json") | secrets("pooler_app", "demo_password"),
         "site": these("site.json", "conf/gunicorn"),
     }
     servers = [*(pooler.name for pooler in d.poolers), *(cache.purpose for cache in d.caches)]

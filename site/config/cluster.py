@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
-__all__ = ["caches", "databases", "load", "shard_numbers"]
+__all__ = ["caches", "databases", "load", "replicas", "shard_numbers"]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONNECTION_SECONDS = 300
@@ -43,6 +43,15 @@ def shard_numbers(config: dict[str, Any]) -> dict[str, int]:
     return {a: d["number"] for a, d in config["databases"].items() if "number" in d}
 
 
+def replicas(config: dict[str, Any]) -> dict[str, list[str]]:
+    """The library's REPLICAS: a primary's alias → its replicas'."""
+    found: dict[str, list[str]] = {}
+    for alias, given in config["databases"].items():
+        if "replica_of" in given:
+            found.setdefault(given["replica_of"], []).append(alias)
+    return found
+
+
 def caches(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Django's CACHES: Redis by django-redis, or this process's memory without a server."""
     if not config["cache"]:
@@ -63,6 +72,7 @@ def caches(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _postgresql(given: dict[str, Any]) -> dict[str, Any]:
+    test = {"TEST": {"MIRROR": given["replica_of"]}} if "replica_of" in given else {}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "HOST": given["host"],
@@ -74,6 +84,7 @@ def _postgresql(given: dict[str, Any]) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,  # they do not survive transaction pooling
         "OPTIONS": {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        **test,
     }
 
 
@@ -102,7 +113,9 @@ def _without_servers() -> dict[str, Any]:
         "debug": False,
         "allowed_hosts": ["127.0.0.1", "localhost"],
         "public_url": "http://127.0.0.1:8000",
+        "directory_state": str(directory),
         "databases": {"default": {"name": str(directory / "catalog.sqlite3")}, **shards},
+        "references": None,
         "cache": None,
         "broker": None,
     }

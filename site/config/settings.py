@@ -62,6 +62,7 @@ DATABASES = cluster.databases(CLUSTER)
 DATABASE_ROUTERS = ["routers.router.ShardRouter"]
 SHARDING = {
     "SHARDS": cluster.shard_numbers(CLUSTER),
+    "REPLICAS": cluster.replicas(CLUSTER),
     "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

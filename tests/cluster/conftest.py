@@ -11,13 +11,13 @@ import pytest
 from tests.cluster.harness import Cluster
 from tests.variants import Variant
 
-SCRATCH = Variant("scratch", shift=12_000, toy=True)
+SCRATCH = Variant("scratch", shift=12_000, toy=True, replica=True)
 SQLITE = Variant("scratch_sqlite", shift=13_000, toy=True)
 
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Cluster]:
-    """PostgreSQL, PgBouncer and Redis. Made once, stopped at the end of the session."""
+    """PostgreSQL, with one replica, PgBouncer and Redis. Made once, stopped at the session's end."""
     cluster = Cluster(SCRATCH.describe(), SCRATCH.root)
     cluster.up()
     yield cluster

@@ -82,8 +82,8 @@ class Cluster:
         eventually(lambda: (row := self.rows()[name])["healthy"] and row["pid"] != pid)
 
     def config(self, role: str = "app") -> dict[str, Any]:
-        """What the site reads, as `app` or `owner`."""
-        name = "site.json" if role == "app" else "site-owner.json"
+        """What the site reads, as `app`, `owner` or `admin`."""
+        name = "site.json" if role == "app" else f"site-{role}.json"
         loaded: dict[str, Any] = json.loads((self.root / name).read_text())
         return loaded
 
@@ -94,7 +94,8 @@ class Cluster:
     def connect(self, alias: str, role: str = "app", **change: Any) -> Any:
         """A psycopg2 connection in autocommit, as the site makes it, but for `change`."""
         settings = {**self.config(role)["databases"][alias], **change}
-        settings.pop("number", None)
+        for key in ("number", "replica_of"):
+            settings.pop(key, None)
         settings["dbname"] = settings.pop("name")
         connection = psycopg2.connect(**settings, connect_timeout=5)
         connection.autocommit = True

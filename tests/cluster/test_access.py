@@ -12,7 +12,7 @@ import redis
 
 from tests.cluster.harness import Cluster
 
-ALIASES = ["default", "shard01", "shard02", "shard03", "shard04"]
+ALIASES = ["default", "shard01", "shard01_replica", "shard02", "shard03", "shard04"]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def answer(connection: Any, sql: str) -> Any:
 def test_the_application_reaches_each_database_through_the_pooler(
     scratch: Cluster, alias: str
 ) -> None:
-    database = "catalog" if alias == "default" else alias
+    database = "catalog" if alias == "default" else alias.removesuffix("_replica")
     assert answer(scratch.connect(alias), "SELECT current_database()") == database
     assert answer(scratch.connect(alias), "SELECT current_user") == "fulcrum_app"
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.cluster.harness import Cluster, eventually
 
-SERVERS = ["default", "shard01", "shard02", "shard03", "shard04", "pooler", "cache", "broker"]
+SHARDS = ["shard01", "shard01_replica", "shard02", "shard03", "shard04"]
+SERVERS = ["default", *SHARDS, "pooler", "cache", "broker"]
 
 
 @pytest.mark.parametrize("name", SERVERS)

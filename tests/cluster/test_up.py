@@ -73,7 +73,7 @@ def test_what_needs_a_restart_restarts_postgresql_alone(fragile: Cluster, tmp_pa
     assert setting(fragile, "shard01", "max_connections") == "61"
     after = fragile.pids()
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"default", "shard01", "shard02", "shard03", "shard04"}
+    assert changed == {"default", "shard01", "shard01_replica", "shard02", "shard03", "shard04"}
 
 
 def test_a_port_in_use_is_named_with_its_holder_and_the_line(fragile: Cluster) -> None:

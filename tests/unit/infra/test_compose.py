@@ -1,5 +1,6 @@
 """docker-compose.yml against the description of its cluster; no engine is needed."""
 
+import json
 import re
 from dataclasses import asdict
 from typing import Any
@@ -9,12 +10,13 @@ import yaml
 
 from infra.credentials import Credentials
 from infra.description import load
-from infra.docker.__main__ import COMMANDS, DATA, LAYOUT, shares
+from infra.docker.__main__ import COMMANDS, DATA, LAYOUT, check, shares
+from infra.errors import ClusterError
 from infra.layout import CHECKOUT
 from infra.programs import programs
 from infra.render import File
 from infra.rules import addresses
-from infra.schema import Description
+from infra.schema import Description, Node, Step
 
 DOCKER = CHECKOUT / "infra" / "docker"
 TASKS = {"init", "prepare"}
@@ -162,7 +164,7 @@ def test_everything_mounted_has_a_place(
     mounts = [v.split(":") for service in services.values() for v in service["volumes"]]
     assert {volume for volume, *_ in mounts} == set(compose["volumes"])
     data = {f"{LAYOUT.root}/{place}" for place in DATA}
-    own = {f"/volumes/{name}" for name in [*volumes, "secrets"]}
+    own = {f"/volumes/{name}" for name in [*volumes, "secrets", "state"]}
     assert {place for _, place, *_ in mounts} <= data | own | {str(LAYOUT.root)}
     text = (DOCKER / "Dockerfile").read_text()
     assert all(re.search(rf"install -d(?:.|\\\n)*\b{name}\b", text) for name in [*volumes, *DATA])
@@ -183,7 +185,7 @@ def test_nobody_has_a_password_that_it_does_not_use(
     site = {"pooler_app", "cache", "broker", "secret_key"}
     assert having == {
         "postgres": {"superuser"},
-        "prepare": site | {"owner", "demo_password"},
+        "prepare": site | {"owner", "replication", "demo_password"},
         "site": site,
         "pooler": {"app", "pooler_app", "pooler_monitor"},
         "cache": {"cache"},
@@ -204,3 +206,26 @@ def test_rendered_files_name_the_hosts(volumes: dict[str, dict[str, File]]) -> N
     )
     assert "max_prepared_statements = 0" in volumes["pooler"]["conf/pooler/pgbouncer.ini"].content
     assert '"host": "pooler"' in volumes["site"]["site.json"].content
+
+
+def test_what_the_containers_do_not_do_is_refused(description: Description) -> None:
+    check(description)
+    replica = Node(role="replica", host="shard05", port=5432)
+    catalog = description.catalog.model_copy(
+        update={"nodes": [*description.catalog.nodes, replica]}
+    )
+    with pytest.raises(ClusterError, match="take default_replica out"):
+        check(description.model_copy(update={"catalog": catalog}))
+    step = Step.model_validate({"title": "subscribe", "run": "true", "as": "admin"})
+    site = description.site.model_copy(update={"prepare": [step]})
+    with pytest.raises(ClusterError, match=r"'subscribe': a superuser .* Write `as: owner`"):
+        check(description.model_copy(update={"site": site}))
+
+
+def test_the_site_may_write_where_it_keeps_its_state(
+    services: dict[str, dict[str, Any]], volumes: dict[str, dict[str, File]]
+) -> None:
+    place = json.loads(volumes["site"]["site.json"].content)["directory_state"]
+    for name in ("web", "worker", "beat"):
+        assert f"data-site:{place}:nocopy" in services[name]["volumes"]
+    assert "data-site:/volumes/state" in services["init"]["volumes"]  # sets its owner

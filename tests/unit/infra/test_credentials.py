@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +34,18 @@ def test_a_damaged_file_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"is damaged .* Restore it"):
         load_or_create(path)
     assert path.read_text() == "{}"
+
+
+def test_a_file_of_an_older_version_gets_the_password_that_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    known = asdict(load_or_create(path))
+    del known["replication"]
+    path.write_text(json.dumps(known))
+    assert load(path).replication == ""
+    made = load_or_create(path)
+    assert len(made.replication) > 30
+    assert asdict(made) == known | {"replication": made.replication}
+    assert load_or_create(path) == made == load(path)
 
 
 def test_they_need_no_quoting_and_are_not_shown() -> None:

@@ -108,6 +108,26 @@ BROKEN = [
         "max_client_conn: 50",
         "12 threads x 5 databases = 60 client connections, and the poolers accept 50; raise",
     ),
+    (
+        "max_replication_slots: 20",
+        "max_replication_slots: 7",
+        "max_replication_slots: 7",
+        "the catalog, with 4 shards, needs 8 for replicas, subscriptions and backups, and "
+        "max_replication_slots is 7; raise max_replication_slots to 8 or more",
+    ),
+    (
+        "max_wal_senders: 20",
+        "max_wal_senders: 9",
+        "max_wal_senders: 9",
+        "the catalog, with 4 shards, needs 10 for replicas, subscriptions and backups, and "
+        "max_wal_senders is 9; raise max_wal_senders to 10 or more",
+    ),
+    (
+        "max_slot_wal_keep_size: 4GB",
+        "max_slot_wal_keep_size: 0",
+        "max_slot_wal_keep_size: 0",
+        "max_slot_wal_keep_size: 0; write text, in quotes if it looks like",
+    ),
     ("purpose: broker", "purpose: cache", "caches:", "no Redis has `purpose: broker`; have exac"),
     ("fsync: true", "fsync: true\n  fsync: false", "fsync: false", "the key 'fsync' stands twice"),
     (
@@ -117,7 +137,7 @@ BROKEN = [
         "shared_buffers: 'lots'; write a siz",
     ),
     ("beat: python", "beet: python", "beet: python", "unknown key 'beet'; did you mean 'beat'?"),
-    ("as: app\n", "as: root\n", "as: root", "as: 'root'; write 'owner' or 'app'"),
+    ("as: app\n", "as: root\n", "as: root", "as: 'root'; write 'admin', 'owner' or 'app'"),
     ("cluster: local", "cluster: [local", "catalog:", "not valid YAML: "),
     ("cluster: local", "cluster:\tlocal\n\tx: 1", "x: 1", "not valid YAML: "),
 ]
@@ -206,6 +226,72 @@ def test_replicas_and_several_poolers_are_a_valid_description(tmp_path: Path) ->
     path.write_text(change(NODE01, f"{NODE01}\n      {replica}"))
     nodes = load(path).description.nodes["shard01"]
     assert [node.role for node in nodes] == ["primary", "replica"]
+
+
+def with_replicas(folder: Path, text: str, *ports: int) -> Path:
+    """A description with replicas of shard01."""
+    path = folder / "cluster.yml"
+    lines = [f"- {{ role: replica, host: 127.0.0.1, port: {port} }}" for port in ports]
+    path.write_text(text.replace(f"- {NODE01}", "\n      ".join([f"- {NODE01}", *lines])))
+    return path
+
+
+def test_a_replica_added_last_renames_no_other(tmp_path: Path) -> None:
+    d = load(with_replicas(tmp_path, LOCAL.read_text(), 15441, 15442, 15443)).description
+    names = ["shard01_replica", "shard01_replica2", "shard01_replica3"]
+    assert d.replicas == dict.fromkeys(names, "shard01")
+    assert [d.servers[name].port for name in names] == [15441, 15442, 15443]
+    assert list(d.servers)[:5] == list(d.primaries)
+    assert {d.database(name) for name in names} == {"shard01"}
+    assert [d.pooled(name) for name in names] == names
+
+
+def test_the_catalogs_replica(tmp_path: Path) -> None:
+    primary = "- { role: primary, host: 127.0.0.1, port: 15430 }"
+    path = tmp_path / "cluster.yml"
+    path.write_text(
+        change(primary, f"{primary}\n    - {{ role: replica, host: 127.0.0.1, port: 15440 }}")
+    )
+    d = load(path).description
+    assert d.replicas == {"default_replica": "default"}
+    assert (d.database("default_replica"), d.pooled("default_replica")) == (
+        "catalog",
+        "catalog_replica",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "max_client_conn: 400",
+            "max_client_conn: 70",
+            "12 threads x 6 databases = 72 client connections, and the poolers accept 70",
+        ),
+        ("name: shard02", "name: shard01_replica", "'shard01_replica' is the name of a replica"),
+        (
+            "port: 16380",
+            "port: 15441",
+            "127.0.0.1:15441 is taken by 'shard01_replica'; give 'broker' a port of its own",
+        ),
+    ],
+)
+def test_replicas_count_where_databases_do(tmp_path: Path, old: str, new: str, said: str) -> None:
+    load(with_replicas(tmp_path, LOCAL.read_text().replace("conn: 400", "conn: 72"), 15441))
+    with pytest.raises(DescriptionError) as caught:
+        load(with_replicas(tmp_path, change(old, new), 15441))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("replicas", "needed"), [(2, None), (17, 21)])
+def test_replicas_take_slots_and_senders(tmp_path: Path, replicas: int, needed: int | None) -> None:
+    text = LOCAL.read_text().replace("max_wal_senders: 20", "max_wal_senders: 23")
+    path = with_replicas(tmp_path, text, *range(15441, 15441 + replicas))
+    if needed is None:
+        assert len(load(path).description.replicas) == replicas
+        return
+    with pytest.raises(DescriptionError, match=f"shard01 needs {needed} for replicas, .* is 20"):
+        load(path)
 
 
 def test_errors_are_one_family() -> None:

@@ -66,12 +66,6 @@ def test_a_port_of_what_runs_already_is_not_looked_at(tmp_path: Path) -> None:
     ("old", "new", "said"),
     [
         (
-            "{ role: primary, host: 127.0.0.1, port: 15431 }",
-            "{ role: primary, host: 127.0.0.1, port: 15431 }\n"
-            "      - { role: replica, host: 127.0.0.1, port: 15441 }",
-            "not replicas of shard01: use Ansible",
-        ),
-        (
             "  - { host: 127.0.0.1, concurrency: 4 }",
             "  - { host: 127.0.0.1, concurrency: 4 }\n  - { host: 127.0.0.1, concurrency: 4 }",
             "not workers: use Ansible",
@@ -81,6 +75,11 @@ def test_a_port_of_what_runs_already_is_not_looked_at(tmp_path: Path) -> None:
             "host: 192.0.2.7, port: 15431",
             "which is not 192.0.2.7: use Ansible",
         ),
+        (
+            "# - { role: replica, host: 127.0.0.1",
+            "- { role: replica, host: 192.0.2.8",
+            "which is not 192.0.2.8: use Ansible",
+        ),
     ],
 )
 def test_a_cluster_for_several_hosts_is_for_ansible(
@@ -88,6 +87,17 @@ def test_a_cluster_for_several_hosts_is_for_ansible(
 ) -> None:
     with pytest.raises(ClusterError, match=said):
         preflight.check_local(changed(tmp_path, old, new).description)
+
+
+def test_a_replica_is_for_this_machine_and_its_port_is_looked_at(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        replica = f"- {{ role: replica, host: 127.0.0.1, port: {port} }}"
+        commented = "# - { role: replica, host: 127.0.0.1, port: 15441 }"
+        loaded = changed(tmp_path, commented, replica)
+        preflight.check_local(loaded.description)
+        with pytest.raises(ClusterError, match=f"Port {port} for 'shard01_replica' is held by"):
+            preflight.check_ports(loaded, {"shard01_replica"}, {})
 
 
 def test_without_root_and_sudo_the_packages_are_named(

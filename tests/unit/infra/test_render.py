@@ -13,7 +13,7 @@ from infra.description import load
 from infra.layout import CHECKOUT, Layout
 from infra.programs import Binaries
 from infra.render import File, render, template
-from infra.schema import Description, Network
+from infra.schema import Description, Network, Node
 
 ROOT = Path("/srv/fulcrum/.cluster")
 
@@ -53,8 +53,12 @@ def test_passwords_are_only_where_nobody_else_reads(
     for name, file in files.items():
         found = [key for key, password in passwords.items() if password in file.content]
         assert not found or file.mode == 0o600, f"{found} in {name}"
-    shown = [key for key in passwords if key in ("superuser", "demo_password", "monitor")]
+    shown = [key for key in passwords if key in ("demo_password", "monitor")]
     assert not [k for k in shown for f in files.values() if passwords[k] in f.content]
+    having = [name for name, f in files.items() if credentials.superuser in f.content]
+    assert having == ["site-admin.json"]
+    having = [name for name, f in files.items() if credentials.replication in f.content]
+    assert having == ["site-admin.json", "site-owner.json"]
 
 
 def test_only_the_pooler_knows_the_password_of_the_application_at_postgresql(
@@ -67,7 +71,7 @@ def test_only_the_pooler_knows_the_password_of_the_application_at_postgresql(
 
 def test_the_verifiers_in_roles_are_scram(files: dict[str, File]) -> None:
     sql = files["conf/shard01/roles.sql"].content
-    assert len(set(re.findall(r"SCRAM-SHA-256\$4096:[\w+/=]+\$[\w+/=]+:[\w+/=]+", sql))) == 3
+    assert len(set(re.findall(r"SCRAM-SHA-256\$4096:[\w+/=]+\$[\w+/=]+:[\w+/=]+", sql))) == 4
 
 
 def test_pgbouncer_settings_stand_in_their_sections(files: dict[str, File]) -> None:
@@ -150,6 +154,97 @@ def test_the_site_reaches_postgresql_by_the_pooler_and_migrations_directly(
     assert app["broker"] == f"redis://:{credentials.broker}@127.0.0.1:16380/0"
     assert (app["engine"], app["role"], app["debug"]) == ("postgresql", "app", False)
     assert app.keys() == owner.keys()
+    assert app["directory_state"] == f"{ROOT}/state"
+
+
+def test_the_admin_is_the_superuser_of_postgresql_itself(
+    credentials: Credentials, files: dict[str, File]
+) -> None:
+    owner, admin = (json.loads(files[f"site-{name}.json"].content) for name in ("owner", "admin"))
+    assert admin["databases"]["shard03"] == {
+        **owner["databases"]["shard03"],
+        "user": "postgres",
+        "password": credentials.superuser,
+    }
+    assert (admin["role"], files["site-admin.json"].mode) == ("admin", 0o600)
+
+
+def test_a_subscription_reaches_the_catalog_as_the_role_that_copies(
+    credentials: Credentials, files: dict[str, File]
+) -> None:
+    sites = {role: json.loads(files[f"site{role}.json"].content) for role in ("", "-owner")}
+    assert sites["-owner"]["references"] == {
+        "host": "127.0.0.1",
+        "port": 15430,
+        "dbname": "catalog",
+        "user": "fulcrum_replication",
+        "password": credentials.replication,
+    }
+    assert sites[""]["references"] is None
+    line = "host  catalog  fulcrum_replication  127.0.0.1/32  scram-sha-256"
+    assert line in files["conf/default/pg_hba.conf"].content
+    assert "fulcrum_replication" not in files["conf/shard01/pg_hba.conf"].content
+    grant = "GRANT SELECT ON TABLES TO fulcrum_replication"
+    assert grant in files["conf/default/roles.sql"].content
+    assert grant not in files["conf/shard01/roles.sql"].content
+
+
+def with_replicas(d: Description, count: int) -> Description:
+    """The description with replicas of shard01 on hosts of their own."""
+    nodes = [Node(role="replica", host=f"10.0.0.{n}", port=5432) for n in range(1, count + 1)]
+    first, *others = d.shards
+    first = first.model_copy(update={"nodes": [*first.nodes, *nodes]})
+    return d.model_copy(update={"shards": [first, *others]})
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_replicas_are_rendered(
+    description: Description, credentials: Credentials, files: dict[str, File], count: int
+) -> None:
+    rendered = render(with_replicas(description, count), credentials, Layout(ROOT))
+    names = ["shard01_replica", "shard01_replica2", "shard01_replica3"][:count]
+    made = {f"conf/{name}/{file}" for name in names for file in REPLICA_FILES}
+    assert rendered.keys() - files.keys() == made
+    for n, name in enumerate(names, 1):
+        settings = rendered[f"conf/{name}/postgresql.conf"].content
+        primary = f"host=127.0.0.1 port=15431 user=fulcrum_replication application_name={name}"
+        pgpass = f"passfile=''{ROOT}/conf/{name}/pgpass''"
+        assert f"\nprimary_conninfo = '{primary} {pgpass}'\n" in settings
+        assert f"\nprimary_slot_name = '{name}'\n" in settings
+        assert "\nport = 5432\n" in settings
+        assert rendered[f"conf/{name}/pgpass"].mode == 0o600
+        app, owner = (json.loads(rendered[f"site{r}.json"].content) for r in ("", "-owner"))
+        assert app["databases"][name] == {
+            **app["databases"]["default"],
+            "name": name,
+            "replica_of": "shard01",
+        }
+        assert owner["databases"][name]["host"] == f"10.0.0.{n}"
+        assert owner["databases"][name]["name"] == "shard01"
+        pool = rf"^{name} = host=10\.0\.0\.{n} port=5432 dbname=shard01 user=fulcrum_app "
+        assert re.search(pool, rendered["conf/pooler/pgbouncer.ini"].content, re.M)
+        assert f"[program:{name}]" in rendered["conf/supervisord.conf"].content
+
+
+REPLICA_FILES = ("postgresql.conf", "pg_hba.conf", "pgpass")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_replica_lets_in_whom_its_primary_lets_in(
+    description: Description, credentials: Credentials, count: int
+) -> None:
+    rendered = render(with_replicas(description, count), credentials, Layout(ROOT))
+    primary = rendered["conf/shard01/pg_hba.conf"].content
+    assert rendered["conf/shard01_replica/pg_hba.conf"].content == primary
+    found = re.findall(r"^host  replication  fulcrum_replication  (\S+)", primary, re.M)
+    assert found == [*(f"10.0.0.{n}/32" for n in range(1, count + 1)), "127.0.0.1/32"]
+
+
+def test_a_primary_follows_nobody(files: dict[str, File]) -> None:
+    for name, file in files.items():
+        if name.endswith("postgresql.conf"):
+            assert "primary_conninfo" not in file.content
+            assert "\nmax_slot_wal_keep_size = 4GB\n" in file.content
 
 
 def test_sqlite_needs_no_server(description: Description, credentials: Credentials) -> None:
