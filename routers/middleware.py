@@ -1,7 +1,9 @@
 """The account of a request, taken from the URL's slug."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context, copy_context
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -9,16 +11,17 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from routers.conf import settings
-from routers.context import account_context
+from routers.context import account_context, carry
 
-__all__ = ["AccountMiddleware"]
+__all__ = ["AccountMiddleware", "carry_stream"]
 
 
 class AccountMiddleware:
     """Set the account for a view whose URL has `<slug:account_slug>`; it lasts for the request.
 
     `SHARDING["ACCOUNT_FROM_SLUG"]` names the function (request, slug) → account id, which raises
-    Http404 for a slug that is not there. Works under WSGI and ASGI.
+    Http404 for a slug that is not there. Works under WSGI and ASGI. A response that streams keeps
+    the account while it does.
     """
 
     sync_capable = True
@@ -34,13 +37,11 @@ class AccountMiddleware:
         if self.is_async:
             return self._answer(request)
         with self._account(request):
-            response: HttpResponseBase = self.get_response(request)
-            return response
+            return carry_stream(self.get_response(request))
 
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
         with await sync_to_async(self._account)(request):
-            response: HttpResponseBase = await self.get_response(request)
-            return response
+            return carry_stream(await self.get_response(request))
 
     @staticmethod
     def _account(request: HttpRequest) -> AbstractContextManager[None]:
@@ -53,3 +54,38 @@ class AccountMiddleware:
             return nullcontext()
         slug = request.resolver_match.kwargs.get(settings().slug_argument)
         return account_context(find(request, slug)) if find and slug else nullcontext()
+
+
+def carry_stream(response: Any) -> HttpResponseBase:
+    """The response; what it streams, and what is done when it is closed, bound to this context.
+
+    A file is left alone: the server may send it by itself, and it asks no database.
+    """
+    if response.streaming and getattr(response, "file_to_stream", None) is None:
+        steps = _steps_async if response.is_async else _steps
+        response.streaming_content = steps(response.streaming_content, copy_context())
+        response.close = carry(response.close)
+    streamed: HttpResponseBase = response
+    return streamed
+
+
+def _steps(work: Iterator[bytes], context: Context) -> Iterator[bytes]:
+    ended = object()
+    while (item := context.run(next, work, ended)) is not ended:
+        yield item  # type: ignore[misc]
+
+
+async def _steps_async(work: AsyncGenerator[bytes], context: Context) -> AsyncIterator[bytes]:
+    """A client that goes away ends it in the same context, with whatever cleans up there."""
+    try:
+        while (item := await _task(anext(work, None), context)) is not None:
+            yield item
+    finally:
+        await _task(work.aclose(), context)
+
+
+def _task(step: Any, context: Context) -> asyncio.Task[Any]:
+    async def inside() -> Any:
+        return await step
+
+    return asyncio.create_task(inside(), context=context)

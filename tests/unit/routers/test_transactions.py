@@ -1,11 +1,19 @@
 import pytest
 from django.db import connections, transaction
 
-from routers import RoutingError, account_atomic, account_context, shard_of
+from routers import CrossAccount, RoutingError, account_atomic, account_context, current_account
+from routers.shard_map import shard_of
 from routers.transactions import account_on_commit
 from tests.unit.routers.shop.models import Order
 
 pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+@account_atomic
+def store(title: str) -> None:
+    Order.objects.create(title=title)
+    if title == "two":
+        raise ValueError(title)
 
 
 def test_transaction_is_the_accounts_own() -> None:
@@ -20,9 +28,51 @@ def test_transaction_is_the_accounts_own() -> None:
 
 def test_without_an_account_it_raises() -> None:
     with pytest.raises(RoutingError, match=r"account_atomic\(\) needs an account"):
-        account_atomic()
+        store("x")
+    with pytest.raises(RoutingError, match=r"account_atomic\(\) needs an account"):
+        account_atomic().__enter__()
     with pytest.raises(RoutingError, match=r"account_on_commit\(\) needs an account"):
         account_on_commit(lambda: None)
+
+
+@pytest.mark.parametrize("account", [1, 2])
+def test_a_decorated_function_finds_the_account_of_each_call(account: int) -> None:
+    """Accounts 1 and 2 are on different shards."""
+    assert shard_of(1) != shard_of(2)
+    with account_context(account):
+        store("one")
+        with pytest.raises(ValueError, match="two"):
+            store("two")
+        assert [order.title for order in Order.objects.all()] == ["one"]
+
+
+def test_blocks_nest() -> None:
+    """The inner one, a savepoint, is undone by itself; so it is not without a savepoint."""
+    with account_context(1), account_atomic():
+        store("one")
+        with pytest.raises(ValueError, match="two"):
+            store("two")
+        assert [order.title for order in Order.objects.all()] == ["one"]
+        with pytest.raises(ValueError, match="two"):
+            account_atomic(savepoint=False)(store.__wrapped__)("two")  # type: ignore[attr-defined]
+        assert transaction.get_rollback(using=shard_of(1))
+        transaction.set_rollback(False, using=shard_of(1))
+
+
+def test_a_durable_block_inside_another_is_refused() -> None:
+    with account_context(1), account_atomic(), pytest.raises(RuntimeError, match="durable"):
+        account_atomic(durable=True).__enter__()
+
+
+def test_what_goes_on_after_its_call_cannot_be_decorated() -> None:
+    async def later() -> None: ...
+
+    def rows():  # noqa: ANN202
+        yield 1
+
+    for function in (later, rows):
+        with pytest.raises(TypeError, match="is no plain function"):
+            account_atomic(function)
 
 
 def test_on_commit_waits_for_the_accounts_own_commit(
@@ -34,3 +84,23 @@ def test_on_commit_waits_for_the_accounts_own_commit(
         account_on_commit(lambda: ran.append(1))
         assert ran == []
     assert ran == [1]
+
+
+def test_on_commit_runs_for_the_account_that_asked(
+    django_capture_on_commit_callbacks,  # noqa: ANN001
+) -> None:
+    """The commit comes when the account is no longer in force, or another is."""
+    ran: list[int | None] = []
+    with django_capture_on_commit_callbacks(using=shard_of(1)) as actions, account_context(1):
+        account_on_commit(lambda: ran.append(current_account()))
+    actions[0]()
+    with account_context(2):
+        actions[0]()
+        assert current_account() == 2
+    assert ran == [1, 1]
+
+
+def test_another_account_cannot_be_set_inside_a_transaction() -> None:
+    refused = pytest.raises(CrossAccount, match="transaction of account 1 is open")
+    with account_context(1), account_atomic(), refused:
+        account_context(2).__enter__()

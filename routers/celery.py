@@ -1,0 +1,74 @@
+"""The account travels with a Celery task, in a header of its message.
+
+In the project's celery.py: `carry_account()`. Then `task.delay(…)` inside `account_context(42)`
+runs for account 42, and so do its retries, the next links of a chain, the tasks of a group, the
+callback of a chord, and what the task itself sends. A scope of `all_accounts` travels likewise.
+Beat has no account: its tasks set one themselves.
+
+A task that is killed (a hard time limit, a lost worker) fails in the worker's main process, whose
+`link_error` callbacks have no account: their sharded work raises.
+"""
+
+from contextvars import Token
+from dataclasses import asdict
+from typing import Any
+
+from celery import signals
+
+from routers.context import Scope, _scope, account_context, all_accounts, current_scope
+
+__all__ = ["HEADER", "carry_account"]
+
+HEADER = "routers_scope"
+"""Its value: {"account_id": 42, "shard": None}, as `Scope`; None for a task without a scope."""
+
+
+def carry_account() -> None:
+    """Let tasks keep their account, in every Celery application of this process.
+
+    Call it wherever tasks are sent or run: in the module of the application.
+    """
+    signals.before_task_publish.connect(_send, dispatch_uid="routers.send")
+    signals.task_prerun.connect(_begin, dispatch_uid="routers.begin")
+    signals.task_postrun.connect(_end, dispatch_uid="routers.end")
+
+
+def _send(headers: dict[str, Any], **kwargs: Any) -> None:
+    """A retry has the header already: it is the task's own, whatever was set when it gave up."""
+    headers.setdefault(HEADER, _written(current_scope()))
+
+
+def _begin(task: Any, **kwargs: Any) -> None:
+    """Sets the scope without a condition: what the task before left behind cannot survive it.
+
+    Celery goes on with the task when this raises, so the scope is taken away first.
+    """
+    request = task.request
+    given = request.headers or {}
+    here = current_scope() if request.is_eager else None
+    request.routers_token = _scope.set(None)
+    scope = _read(given[HEADER]) if HEADER in given else here
+    _scope.set(scope)
+    request.headers = {**given, HEADER: _written(scope)}  # for a retry
+
+
+def _end(task: Any, **kwargs: Any) -> None:
+    """A worker is left with nothing, an eager task's caller with what it had."""
+    token: Token[Scope | None] | None = task.request.get("routers_token")
+    if task.request.is_eager and token is not None:
+        _scope.reset(token)
+    else:
+        _scope.set(None)
+
+
+def _written(scope: Scope | None) -> dict[str, Any] | None:
+    return asdict(scope) if scope else None
+
+
+def _read(given: dict[str, Any] | None) -> Scope | None:
+    """Raises RoutingError for an account or a shard that cannot be."""
+    if given is None:
+        return None
+    if given["account_id"] is not None:
+        return account_context(given["account_id"]).scope
+    return all_accounts(given["shard"]).scope
