@@ -8,7 +8,9 @@ __all__ = [
     "ForeignLink",
     "InvalidAccount",
     "NoShardMap",
+    "NotDivisible",
     "RoutingError",
+    "ShardUnavailable",
     "UnknownPlacement",
 ]
 
@@ -55,3 +57,18 @@ class NoShardMap(RoutingError):
 
 class UnknownPlacement(RoutingError):
     """A migration operation whose database cannot be told from its model or hints."""
+
+
+class NotDivisible(RoutingError):
+    """What was asked over all shards cannot be put together from each shard's answer."""
+
+
+class ShardUnavailable(RoutingError):
+    """A shard did not answer a read over several shards. `shard` is its alias."""
+
+    def __init__(self, shard: str, why: str) -> None:
+        self.shard = shard
+        super().__init__(
+            f"{shard} did not answer: {why}. `manage.py shards status` shows which servers are up. "
+            f'To read on without those that are away: `fan_out(query, missing="skip")`.'
+        )
