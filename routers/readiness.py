@@ -4,8 +4,9 @@ import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from threading import Lock
 from typing import Any
 
@@ -41,13 +42,14 @@ class Report:
     degraded: list[str]
     map: dict[str, Any]
     catalog: Database
-    shards: dict[str, Database] = field(default_factory=dict)
+    shards: dict[str, Database]
+    replicas: dict[str, Database]
 
     def families(self) -> Iterable[Any]:
         """As metrics."""
         from routers.metrics import gauge
 
-        every = {CATALOG: self.catalog, **self.shards}
+        every = {CATALOG: self.catalog, **self.shards, **self.replicas}
         times = {a: d.milliseconds / 1000 for a, d in every.items() if d.milliseconds is not None}
         text = "Whether the database answers a trivial query within a second"
         yield gauge("routers_database_up", text, "database", {a: d.up for a, d in every.items()})
@@ -80,11 +82,12 @@ def report() -> Report:
 
 
 def _report() -> Report:
-    answers = _ask_all([CATALOG, *sorted(settings().shards)])
-    catalog = answers.pop(CATALOG)
+    shards, replicas = sorted(settings().shards), sorted(chain(*settings().replicas.values()))
+    answers = _ask_all([CATALOG, *shards, *replicas])
+    catalog = answers[CATALOG]
     snapshot, source = held_map()
     degraded = [*_map_trouble(catalog)]
-    degraded += [f"{alias} away: {d.error}" for alias, d in answers.items() if not d.up]
+    degraded += [f"{a} away: {answers[a].error}" for a in shards + replicas if not answers[a].up]
     shown = {
         "version": snapshot.version if snapshot else None,
         "source": str(source) if snapshot else None,
@@ -92,8 +95,14 @@ def _report() -> Report:
         "last_contact": _moment(contact.answered_at),
         "redis": redis_state(),
     }
-    ready = snapshot is not None and any(d.up for d in answers.values())
-    return Report(ready, degraded, shown, catalog, answers)
+    return Report(
+        ready=snapshot is not None and any(answers[shard].up for shard in shards),
+        degraded=degraded,
+        map=shown,
+        catalog=catalog,
+        shards={shard: answers[shard] for shard in shards},
+        replicas={replica: answers[replica] for replica in replicas},
+    )
 
 
 def _map_age() -> float | None:

@@ -3,9 +3,18 @@
 import os
 
 from celery import Celery
+from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("fulcrum")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
+
+
+@worker_init.connect
+def start_process(**kwargs: object) -> None:
+    """A worker keeps its map new as the web server does; a forked child starts its own watcher."""
+    from config import processes
+
+    processes.start()
