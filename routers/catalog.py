@@ -4,20 +4,23 @@ What is known of it is known to the whole process: the first request that finds 
 others from waiting for it, until the watcher (`routers.map_watch`) has reached it again.
 """
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
-from routers.conf import CATALOG
-from routers.deadline import deadline
+from routers.conf import CATALOG, settings
+from routers.deadline import deadline, is_own
 from routers.exceptions import RoutingError
 
-__all__ = ["CatalogAway", "Contact", "ask_catalog", "contact", "is_away"]
+__all__ = ["CatalogAway", "Contact", "ask_catalog", "contact", "guard", "is_away"]
 
-ANSWER_SECONDS = 2.0
 RETRY_SECONDS = 5.0  # where no watcher runs
 AWAY_STATES = ("08", "53", "57")  # connection, resources, operator: classes of SQLSTATE
 CANCELLED = "57014"
@@ -53,28 +56,66 @@ class Contact:
 
 
 contact = Contact()
+_thread = threading.local()  # `insists`: this thread asks although the catalog is away
 
 
 def ask_catalog(ask: Callable[[], T], *, even_if_away: bool = False) -> T:
-    """What `ask`, which reads from the catalog, returns within two seconds. Raises CatalogAway.
+    """What `ask`, which reads from the catalog, returns in SHARDING["CATALOG_SECONDS"].
 
-    Where the catalog was away a moment ago it is not asked at all: the error comes at once.
+    Raises CatalogAway, which is an OperationalError too: at once where the catalog was away a
+    moment ago, without asking it again.
     """
     connection = connections[CATALOG]
-    if contact.retry_at > time.monotonic() and not even_if_away:
+    _thread.insists = even_if_away
+    try:
+        with _noting_an_outage(connection), deadline(connection, settings().catalog_seconds):
+            answer = ask()
+    finally:
+        _thread.insists = False
+    contact.made()
+    return answer
+
+
+def guard() -> None:
+    """From now on, bound every query of this process on the catalog as `ask_catalog` does.
+
+    For servers: else a frozen catalog takes, one by one, every thread that serves people.
+    """
+    connection_created.connect(_guard, dispatch_uid="routers.catalog")
+
+
+def _guard(sender: object, connection: Any, **kwargs: object) -> None:
+    if connection.alias != CATALOG or is_own(connection) or "is_usable" in vars(connection):
+        return
+
+    def execute(run: Callable[..., Any], *arguments: Any) -> Any:
+        with _noting_an_outage(connection), deadline(connection, settings().catalog_seconds):
+            return run(*arguments)
+
+    def is_usable() -> bool:  # Django's health check asks past all wrappers
+        with deadline(connection, settings().catalog_seconds):
+            return bool(type(connection).is_usable(connection))
+
+    connection.execute_wrappers.append(execute)
+    connection.is_usable = is_usable
+
+
+@contextmanager
+def _noting_an_outage(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Turns what a server's absence raises into CatalogAway, and that at once while it lasts."""
+    if contact.retry_at > time.monotonic() and not getattr(_thread, "insists", False):
         connection.errors_occurred = True  # for whoever tells which database an error is about
         raise CatalogAway(contact.error)
     try:
-        with deadline(connection, ANSWER_SECONDS):
-            answer = ask()
+        yield
+    except CatalogAway:
+        raise
     except (OperationalError, InterfaceError) as error:
         if not is_away(error):
             raise
         connection.close()
         contact.lost(error)
         raise CatalogAway(contact.error) from error
-    contact.made()
-    return answer
 
 
 def is_away(error: Error) -> bool:

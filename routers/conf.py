@@ -10,6 +10,7 @@ SHARDING = {
     "MAP_FILE": "/var/lib/shop/shard-map.json",  # the last known map; None: no copy on disk
     "MAP_POLL_SECONDS": 1,                       # between looks at the catalog without Redis …
     "MAP_POLL_SECONDS_WITH_REDIS": 10,           # … and with it
+    "CATALOG_SECONDS": 2,                        # a server's process waits no longer for it
     # Who sees the inside in /readyz and /metrics: these networks, and who brings the token.
     "PROBE_NETWORKS": ["127.0.0.0/8", "10.0.0.0/8"],  # default: loopback and private addresses
     "PROBE_TOKEN": "…",                          # `Authorization: Bearer …`; None: networks only
@@ -51,6 +52,7 @@ class Settings:
     map_file: Path | None = None
     map_poll_seconds: float = 1.0
     map_poll_seconds_with_redis: float = 10.0
+    catalog_seconds: float = 2.0
     probe_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     probe_token: str | None = None
     pooler_consoles: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ def settings() -> Settings:
         map_file=Path(raw["MAP_FILE"]) if raw.get("MAP_FILE") else None,
         map_poll_seconds=raw.get("MAP_POLL_SECONDS", 1.0),
         map_poll_seconds_with_redis=raw.get("MAP_POLL_SECONDS_WITH_REDIS", 10.0),
+        catalog_seconds=raw.get("CATALOG_SECONDS", 2.0),
         probe_networks=tuple(map(ip_network, raw.get("PROBE_NETWORKS", PRIVATE_NETWORKS))),
         probe_token=raw.get("PROBE_TOKEN"),
         pooler_consoles=tuple(raw.get("POOLER_CONSOLES", ())),

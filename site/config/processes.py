@@ -1,4 +1,7 @@
-"""What a server's process has beside its requests: counted queries, and a map that stays new."""
+"""What a server's process has beside its requests.
+
+Queries are counted, a catalog that is away is left alone, and the shard map stays new.
+"""
 
 import os
 import socket
@@ -16,7 +19,8 @@ def start() -> None:
     directory = Path(settings.CLUSTER["directory_state"]) / "metrics" / socket.gethostname()
     directory.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(directory))
-    from routers import map_watch, metrics
+    from routers import catalog, map_watch, metrics
 
+    catalog.guard()
     metrics.start()
     map_watch.start()

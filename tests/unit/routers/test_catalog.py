@@ -1,14 +1,17 @@
 """The catalog away, and a frozen server: on PostgreSQL, where there is a server to be away."""
 
+import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
+from django.db.backends.signals import connection_created
 
 from routers import ShardMap, current_map
-from routers.catalog import CatalogAway, ask_catalog, contact
+from routers.catalog import CatalogAway, ask_catalog, contact, guard
 from routers.deadline import deadline, own_connection
 from routers.map_file import save_map
 from routers.models import MapVersion
@@ -88,6 +91,48 @@ def test_a_frozen_catalog_is_asked_once_and_then_left_alone() -> None:
     assert contact.away_since is None
     ask_catalog(lambda: asked.append(1))
     assert asked == [1]
+
+
+@pytest.fixture
+def guarded() -> Iterator[None]:
+    """The process guards its catalog, as a server's does."""
+    guard()
+    yield
+    connection_created.disconnect(dispatch_uid="routers.catalog")
+    connection = connections["default"]
+    connection.execute_wrappers.clear()
+    vars(connection).pop("is_usable", None)
+
+
+@on_postgresql
+def test_every_query_of_a_server_on_the_catalog_is_bounded(guarded: None) -> None:
+    connections["default"].close()
+    with (
+        pytest.raises(CatalogAway),
+        connections["default"].cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_sleep(30)")
+    with pytest.raises(CatalogAway):
+        MapVersion.objects.count()
+    assert ask_catalog(MapVersion.objects.count, even_if_away=True) == 0
+    assert MapVersion.objects.count() == 0
+
+
+@on_postgresql
+def test_a_frozen_health_check_is_bounded_too(guarded: None, settings: Any) -> None:
+    """A server that froze under an open connection: here its socket leads to one that is silent."""
+    settings.SHARDING = {**settings.SHARDING, "CATALOG_SECONDS": 0.2}
+    connection = connections["default"]
+    connection.close()
+    connection.ensure_connection()
+    listener = socket.create_server(("127.0.0.1", 0))
+    silent = socket.create_connection(listener.getsockname())
+    os.dup2(silent.fileno(), connection.connection.fileno())
+    connection.health_check_enabled = True
+    connection.health_check_done = False
+    assert MapVersion.objects.count() == 0, "closed, opened again, asked"
+    listener.close()
+    silent.close()
 
 
 @on_postgresql
