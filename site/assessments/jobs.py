@@ -1,4 +1,4 @@
-"""Celery tasks. Each takes the account's id, and sets it."""
+"""Celery tasks. Each runs for the account that asked for it; the sweep, for none."""
 
 import logging
 from datetime import datetime, timedelta
@@ -22,10 +22,9 @@ SWEEP_LIMIT = 500  # sessions a shard in one sweep; the next sweep takes the res
 
 
 @shared_task
-def judge(account_id: int, session_id: int) -> None:
+def judge(session_id: int) -> None:
     """Judge one finished session."""
-    with account_context(account_id):
-        judge_session(session_id)
+    judge_session(session_id)
 
 
 @shared_task
@@ -65,4 +64,5 @@ def _ask_again(shard: str, now: datetime) -> None:
         keys = [session.pk for session in waiting]
         TestSession.objects.filter(pk__in=keys).update(judge_asked_at=now)
     for session in waiting:
-        judge.delay(session.account_id, session.pk)
+        with account_context(session.account_id):
+            judge.delay(session.pk)

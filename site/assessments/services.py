@@ -125,7 +125,7 @@ def session_finish(session: TestSession) -> TestSession:
             session.status = Status.FINISHED
             session.finished_at = session.judge_asked_at = timezone.now()
             session.save(update_fields=["status", "finished_at", "judge_asked_at"])
-            account_on_commit(lambda: _ask_for_judging(session.account_id, session.pk))
+            account_on_commit(lambda: _ask_for_judging(session.pk))
     return session
 
 
@@ -153,11 +153,11 @@ def _require_open(session: TestSession) -> None:
         raise SessionClosed("The time of this session is over.")
 
 
-def _ask_for_judging(account_id: int, session_id: int) -> None:
+def _ask_for_judging(session_id: int) -> None:
     """Send the job. With the broker away the periodic sweep asks again, so nothing is lost."""
     from assessments.jobs import judge  # jobs call services, so this cannot stand above
 
     try:
-        judge.delay(account_id, session_id)
+        judge.delay(session_id)
     except BrokerAway as error:
         logger.warning("The broker is away (%s): the sweep asks for %s again.", error, session_id)

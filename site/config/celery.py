@@ -1,15 +1,18 @@
-"""The Celery application. Tasks live in each app's `jobs` module."""
+"""The Celery application. Tasks live in each app's `jobs` module, and keep their account."""
 
 import os
 
 from celery import Celery
 from celery.signals import worker_init
 
+from routers.celery import carry_account
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("fulcrum")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
+carry_account()
 
 
 @worker_init.connect

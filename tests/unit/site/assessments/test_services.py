@@ -167,7 +167,7 @@ def test_sweep_asks_once_a_minute_and_the_longest_waiting_first(
     screening: Test, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(jobs.judge, "delay", lambda account, session: asked.append(session))
+    monkeypatch.setattr(jobs.judge, "delay", asked.append)
     monkeypatch.setattr(jobs, "SWEEP_LIMIT", 1)
     waiting = []
     for minutes in (5, 9):

@@ -1,0 +1,1 @@
+"""A Celery application whose tasks tell, through Redis, for whom they ran."""
