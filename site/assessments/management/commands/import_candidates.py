@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -11,28 +11,29 @@ from accounts.models import Account
 from accounts.selectors import account_of_slug
 from assessments.imports import ImportRefused, ImportResult, import_candidates
 from assessments.models import Test
-from routers import account_context
+from routers.commands import AccountCommand
 
 SHOWN = 20  # rejected rows named on the terminal; the file beside the input has all
 
 
-class Command(BaseCommand):
+class Command(AccountCommand):
     help = "Adds candidates from a CSV file (columns email and name) and invites them to a test."
+    account_metavar = "SLUG"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--account", required=True, metavar="SLUG")
         parser.add_argument(
             "--test", metavar="NAME", help="also invite each candidate to this test"
         )
 
-    def handle(self, *args: Any, file: Path, account: str, **options: Any) -> None:
+    def find_account(self, given: str) -> int:
         try:
-            account_id = account_of_slug(account).pk
+            return account_of_slug(given).pk
         except Account.DoesNotExist:
-            raise CommandError(f"--account {account}: there is no such account.") from None
-        with account_context(account_id):
-            result = self._import(file, _test(options["test"]))
+            raise CommandError(f"--account {given}: there is no such account.") from None
+
+    def handle(self, *args: Any, file: Path, **options: Any) -> None:
+        result = self._import(file, _test(options["test"]))
         self._report(file, result)
 
     def _import(self, file: Path, test: Test | None) -> ImportResult:
