@@ -1,15 +1,23 @@
 """Reads on accounts and people."""
 
+from typing import Any
+
 from django.http import Http404, HttpRequest
 
 from accounts.models import Account, Membership, User
+from accounts.remembered import from_row, remembered, row_of
 
 __all__ = ["account_id_of_slug", "account_of_slug", "memberships_of"]
 
 
 def account_of_slug(slug: str) -> Account:
     """The account of a slug. Raises Account.DoesNotExist."""
-    return Account.objects.get(slug=slug)
+    return remembered(
+        f"account:{slug}",
+        lambda: Account.objects.get(slug=slug),
+        freeze=row_of,
+        thaw=lambda row: from_row(Account, row),
+    )
 
 
 def account_id_of_slug(request: HttpRequest, slug: str) -> int:
@@ -24,4 +32,20 @@ def account_id_of_slug(request: HttpRequest, slug: str) -> int:
 
 def memberships_of(user: User) -> list[Membership]:
     """The accounts a person works in, by name, in one query."""
-    return list(user.memberships.select_related("account").order_by("account__name"))
+    mine = user.memberships.select_related("account").order_by("account__name")
+    return remembered(
+        f"memberships:{user.pk}", lambda: list(mine), freeze=_frozen, thaw=_memberships
+    )
+
+
+def _frozen(memberships: list[Membership]) -> list[Any]:
+    return [(row_of(membership), row_of(membership.account)) for membership in memberships]
+
+
+def _memberships(rows: list[Any]) -> list[Membership]:
+    found = []
+    for membership_row, account_row in rows:
+        membership: Membership = from_row(Membership, membership_row)
+        membership.account = from_row(Account, account_row)
+        found.append(membership)
+    return found

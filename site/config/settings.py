@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "demo",
 ]
 MIDDLEWARE = [
+    "routers.health.ProbeMiddleware",  # before what looks at host names, sessions or databases
     "django.middleware.security.SecurityMiddleware",
     "config.csp.CspMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -63,13 +64,20 @@ DATABASE_ROUTERS = ["routers.router.ShardRouter"]
 SHARDING = {
     "SHARDS": cluster.shard_numbers(CLUSTER),
     "REPLICAS": cluster.replicas(CLUSTER),
+    "REFERENCE_SOURCE": CLUSTER["references"],
     "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
+    "MAP_REDIS": CLUSTER["cache"],
+    "MAP_FILE": Path(CLUSTER["directory_state"]) / "shard-map.json",
+    "PROBE_TOKEN": CLUSTER.get("probe_token"),
+    "POOLER_CONSOLES": CLUSTER.get("pooler_consoles", ()),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = cluster.caches(CLUSTER)
 
 # People
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.login.RememberedBackend"]
+SESSION_ENGINE = "accounts.sessions"  # in the catalog, and remembered while that is away
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "accounts:home"
 LOGOUT_REDIRECT_URL = "accounts:login"
