@@ -1,22 +1,28 @@
 """`make bench`: what the site does on this machine, as ratios of one interleaved run."""
 
 import argparse
+import json
+import re
 import statistics
 import subprocess
 import sys
+import urllib.request
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.cluster import BENCH, infra, manage
+from tests.bench.catalog import HOW, outage
+from tests.bench.cluster import BENCH, config, infra, login, manage
 from tests.bench.crashes import bench_crashes
 from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
 from tests.bench.seeding import bench_seeding
 from tests.bench.startup import bench_startup
 from tests.variants import CHECKOUT, TEST
+from tests.visitor import Visitor
 
 ACCOUNTS = 200
-PARTS = ("startup", "seeding", "pages", "crashes")
+OUTAGE_CLIENTS, OUTAGE_SECONDS = 6, 60
+PARTS = ("startup", "seeding", "pages", "crashes", "catalog")
 
 
 def main() -> None:
@@ -80,6 +86,25 @@ def _crashes(sessions: int) -> Table:
         elsewhere = "" if crash.elsewhere is None else str(crash.elsewhere)
         table.add_row(crash.process, f"{crash.seconds:.1f}", *map(str, figures), elsewhere)
     return table
+
+
+def _catalog(sessions: int) -> Table:
+    url = config()["public_url"]
+    heads = ("catalog", "seconds", "requests", "errors", "slowest s", "known again after s")
+    table = Table(*heads, title="the catalog away under load, known accounts and people")
+    for how in HOW:
+        visitor = Visitor(url).log_in(*login())
+        slugs = sorted(set(re.findall(r'href="/a/([\w-]+)/"', visitor.page("/"))))[:OUTAGE_CLIENTS]
+        seen = outage(how, BENCH.root, visitor, slugs, _has_catalog, OUTAGE_SECONDS)
+        errors = ", ".join(f"{n} {what}" for what, n in sorted(seen.errors.items())) or "0"
+        figures = f"{seen.seconds:.0f}", f"{seen.answers.total():,}", errors
+        table.add_row(how, *figures, f"{seen.slowest:.1f}", f"{seen.back_after:.1f}")
+    return table
+
+
+def _has_catalog() -> bool:
+    with urllib.request.urlopen(f"{config()['public_url']}/readyz", timeout=10) as answer:  # noqa: S310
+        return json.load(answer)["degraded"] == []
 
 
 if __name__ == "__main__":
