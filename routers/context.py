@@ -81,16 +81,18 @@ class Switch(ContextDecorator):
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        left_in_order = _scope.get() is self.scope
-        token, self._token = self._token, None
+        now, token, self._token = _scope.get(), self._token, None
         try:
-            _scope.reset(token)  # type: ignore[arg-type]
-        except ValueError:  # entered in another thread's or task's context
-            left_in_order = False
-        if not left_in_order and error is None:
+            if now is self.scope:
+                _scope.reset(token)  # type: ignore[arg-type]
+                return
+        except ValueError:  # entered in the context of another thread or task
+            pass
+        _scope.set(None)  # whose work this is nobody can tell now
+        if error is None:
             raise RoutingError(
-                f"The block of {self.scope} was left while {_scope.get()} was in force. A "
-                f"generator that sets an account leaks it into its consumer: wrap it in carry()."
+                f"The block of {self.scope} was left while {now} was in force. A generator that "
+                f"sets an account leaks it into its consumer: wrap it in carry()."
             )
 
     def _recreate_cm(self) -> "Switch":

@@ -176,7 +176,7 @@ class AccountQuerySet(models.QuerySet[M]):
 
     def _update(self, values: Any) -> int:
         with translated(self.model):
-            return super()._update(values)  # type: ignore[misc,no-any-return]
+            return super()._update(values)  # type: ignore[misc]
 
     def _raw_delete(self, using: str | None) -> Any:
         self._check_alias(str(using))

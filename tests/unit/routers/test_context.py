@@ -1,11 +1,20 @@
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import pytest
 
-from routers import InvalidAccount, RoutingError, account_context, all_accounts, current_account
-from routers.context import current_scope
+from routers import (
+    CrossAccount,
+    InvalidAccount,
+    RoutingError,
+    account_atomic,
+    account_context,
+    all_accounts,
+    current_account,
+)
+from routers.context import carry, current_scope
 
 
 def test_no_account_by_default() -> None:
@@ -65,3 +74,37 @@ def test_all_accounts_is_no_account() -> None:
         scope = current_scope()
         assert scope is not None
         assert (scope.alias(), current_account()) == ("shard02", None)
+
+
+def generator() -> Iterator[int | None]:
+    with account_context(1):
+        yield current_account()
+
+
+def test_generator_that_sets_an_account_leaks_it_unless_carried() -> None:
+    rows = generator()
+    assert next(rows) == current_account() == 1
+    with pytest.raises(RoutingError, match="wrap it in carry"), account_context(2):
+        rows.close()
+    contained = carry(generator())
+    assert (next(contained), current_account()) == (1, None)
+    contained.close()
+
+
+def test_generator_function_is_not_decorated() -> None:
+    with pytest.raises(TypeError, match="generator function"):
+        account_context(1)(generator)
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_another_account_is_not_set_inside_an_open_transaction() -> None:
+    with account_context(1), account_atomic():
+        with account_context(1):
+            pass
+        with pytest.raises(CrossAccount, match="a transaction of account 1 is open on shard02"):
+            account_context(2).__enter__()
+        with pytest.raises(CrossAccount), all_accounts("shard01"):
+            pass
+        assert current_account() == 1
+    with account_context(1), account_context(2):
+        assert current_account() == 2

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from django.db import models
+from django import forms
+from django.db import IntegrityError, models, transaction
 
 from routers import (
     AccountNotSet,
@@ -13,6 +14,7 @@ from routers import (
     all_accounts,
     shard_of,
 )
+from routers.exceptions import ForeignLink
 from routers.reference import publish_references
 from tests.unit.routers.shop.models import Currency, Line, Order, Plan
 
@@ -232,10 +234,72 @@ def test_global_models_live_in_the_catalog() -> None:
 
 def test_reference_models_are_read_beside_the_account() -> None:
     Currency.objects.create(code="EUR", name="Euro")
-    for shard in ("shard01", "shard02", "shard03"):
-        Currency(code="EUR", name="Euro").save(using=shard)
+    publish_references()
     with account_context(MINE):
         order = Order.objects.create(title="x", currency=Currency.objects.get())
         assert Order.objects.get(currency__name="Euro") == order
         assert Currency.objects.get()._state.db == shard_of(MINE)
     assert Currency.objects.get()._state.db == "default"
+
+
+def test_bare_key_of_another_account_is_refused_by_the_database() -> None:
+    theirs = order_of(NEIGHBOUR)
+    with account_context(MINE):
+        line = Line.objects.create(order=Order.objects.create(title="x"))
+        with pytest.raises(ForeignLink, match=r"shop_line\.order_id names"), atomic():
+            Line.objects.create(order_id=theirs.pk)
+        with pytest.raises(ForeignLink), atomic():
+            Line.objects.update(order_id=theirs.pk)
+        line.order_id = theirs.pk
+        with pytest.raises(IntegrityError), atomic():
+            line.save()
+        with pytest.raises(ForeignLink, match="never changes its account_id"), atomic():
+            Line.objects.update(account_id=NEIGHBOUR)
+
+
+def atomic() -> Any:
+    """A savepoint: PostgreSQL goes on after a refusal."""
+    return transaction.atomic(using=shard_of(MINE))
+
+
+def test_query_begun_outside_is_bound_when_it_is_used_further_inside() -> None:
+    mine = order_of(MINE)
+    order_of(NEIGHBOUR)
+    unbound = Order.objects.filter(title="order")
+    with account_context(MINE):
+        assert list(unbound.all()) == [mine]
+        assert list(Order.objects.filter(pk__in=unbound.values("pk"))) == [mine]
+        with pytest.raises(AccountNotSet):
+            list(unbound)
+    with account_context(ELSEWHERE):
+        assert unbound.all().count() == 0
+    with pytest.raises(AccountNotSet):
+        list(unbound.all())
+
+
+def test_form_with_a_choice_of_rows_is_defined_without_an_account() -> None:
+    class LineForm(forms.ModelForm):
+        class Meta:
+            model = Line
+            fields = ("order", "amount")
+
+    mine, theirs = order_of(MINE), order_of(NEIGHBOUR)
+    with account_context(MINE):
+        assert list(LineForm().fields["order"].queryset) == [mine]
+        assert LineForm({"order": mine.pk, "amount": 1}).is_valid()
+        assert not LineForm({"order": theirs.pk, "amount": 1}).is_valid()
+
+
+def test_joins_say_that_both_rows_are_of_one_account() -> None:
+    with account_context(MINE):
+        sql = str(Line.objects.filter(order__title="x").query)
+        assert '"shop_order"."account_id" = "shop_line"."account_id"' in sql
+        currency = str(Order.objects.filter(currency__name="x").query)
+        assert currency.count("account_id") == 2  # selected, and filtered
+
+
+def test_row_read_on_one_shard_is_not_stored_on_another() -> None:
+    order = order_of(ELSEWHERE)
+    order.account_id = MINE
+    with account_context(MINE), pytest.raises(CrossAccount, match="was read from"):
+        order.save()
