@@ -5,6 +5,8 @@ SHARDING = {
     "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
     "RETIRED_MODELS": {"shop.oldmodel": "sharded"},
     "REPLICAS": {"shard01": ["shard01_replica"]},
+    # How a shard's server reaches the catalog's, to receive the reference models: libpq's keywords.
+    "REFERENCE_SOURCE": {"host": "…", "port": 5432, "dbname": "…", "user": "…", "password": "…"},
     # How processes learn of a new shard map, and where they find the last one without the catalog.
     "MAP_REDIS": "redis://127.0.0.1:6379/0",     # new versions are announced there; None: polling
     "MAP_FILE": "/var/lib/shop/shard-map.json",  # the last known map; None: no copy on disk
@@ -48,6 +50,7 @@ class Settings:
     slug_argument: str = "account_slug"
     retired_models: Mapping[str, str] = field(default_factory=dict)
     replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reference_source: Mapping[str, object] = field(default_factory=dict)
     map_redis: str | None = None
     map_file: Path | None = None
     map_poll_seconds: float = 1.0
@@ -77,6 +80,7 @@ def settings() -> Settings:
         slug_argument=raw.get("SLUG_ARGUMENT", "account_slug"),
         retired_models={name.lower(): kind for name, kind in raw.get("RETIRED_MODELS", {}).items()},
         replicas={shard: tuple(aliases) for shard, aliases in raw.get("REPLICAS", {}).items()},
+        reference_source=dict(raw.get("REFERENCE_SOURCE") or {}),
         map_redis=raw.get("MAP_REDIS"),
         map_file=Path(raw["MAP_FILE"]) if raw.get("MAP_FILE") else None,
         map_poll_seconds=raw.get("MAP_POLL_SECONDS", 1.0),

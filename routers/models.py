@@ -4,10 +4,12 @@ from typing import Any, ClassVar
 
 from django.db import models
 
+from routers.conf import CATALOG
 from routers.guards import own, stamp
 from routers.keys import KeyField
 from routers.placement import Placement
 from routers.query import AccountManager
+from routers.reference_query import ReferenceCollector, ReferenceManager, refuse_copy
 from routers.shard_map import ShardMap
 
 __all__ = ["GlobalModel", "MapVersion", "MigrationRecord", "ReferenceModel", "ShardedModel"]
@@ -25,8 +27,30 @@ class ReferenceModel(models.Model):
 
     routers_placement = Placement.REFERENCE
 
+    objects: ClassVar[ReferenceManager] = ReferenceManager()
+
     class Meta:
         abstract = True
+
+    def save_base(
+        self,
+        raw: bool = False,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> None:
+        refuse_copy(type(self), using)
+        super().save_base(raw, force_insert, force_update, using or CATALOG, update_fields)
+
+    def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Raises ProtectedError, naming shard and model, where a shard's rows refer to this one."""
+        refuse_copy(type(self), using)
+        if self.pk is None:
+            raise ValueError(f"{self._meta.label} was never saved: there is nothing to delete.")
+        collector = ReferenceCollector(using=CATALOG, origin=self)
+        collector.collect([self], keep_parents=keep_parents)
+        return collector.delete()
 
 
 class ShardedModel(models.Model):
