@@ -1,0 +1,183 @@
+"""Connections on which nothing can be written, for reads over several shards."""
+
+import math
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import Any
+
+from django.db import Error, InterfaceError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from routers.deadline import CONNECT_SECONDS, deadline
+
+__all__ = ["CLOSING_SECONDS", "ApartConnection", "ThreadsConnection", "is_away", "readable_apart"]
+
+READ_ONLY = "SET TRANSACTION READ ONLY"
+GRACE_SECONDS = 1.0  # what the server may take to say itself that its time is up
+CLOSING_SECONDS = 1.0
+MAX_CONNECT_SECONDS = 5  # nothing can interrupt it
+IDLE_CONNECTIONS = 4  # kept for each shard, for as long as CONN_MAX_AGE says
+
+
+def readable_apart(alias: str) -> bool:
+    """Whether another thread may read the shard: see `ThreadsConnection` for where it may not."""
+    connection = connections[alias]
+    return connection.vendor == "postgresql" and not connection.in_atomic_block
+
+
+def is_away(alias: str, error: Error) -> bool:
+    """Whether the error says that the server is away or too slow, not that the query is wrong."""
+    if connections[alias].vendor == "postgresql":
+        return isinstance(error, OperationalError | InterfaceError)
+    return connections[alias].connection is None
+
+
+class ThreadsConnection:
+    """The calling thread's own, in the transaction that it has open: it sees its own writes.
+
+    That transaction's timeouts hold, and it can be written again after each step.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Let the block read."""
+        connection = connections[self._alias]
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.execute("PRAGMA query_only = ON")
+                try:
+                    yield
+                finally:
+                    cursor.execute("PRAGMA query_only = OFF")
+                return
+            # Read-only is the savepoint's alone: it ends with it.
+            with transaction.atomic(using=self._alias):
+                cursor.execute(READ_ONLY)
+                yield
+
+    def interrupt(self) -> None:
+        """Nothing runs while the calling thread does something else."""
+
+    hang_up = interrupt
+
+    def close(self) -> None:
+        """The connection stays as it was."""
+
+
+class ApartConnection:
+    """A connection beside those of any thread, in a read-only transaction until it is closed.
+
+    `seconds` is how long the server may take for one step. Made in the calling thread, used by one
+    thread at a time.
+    """
+
+    def __init__(self, alias: str, seconds: float) -> None:
+        self._alias, self._seconds = alias, seconds
+        self._template: BaseDatabaseWrapper = connections[alias]
+        self._connection: BaseDatabaseWrapper | None = None
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Let the block read, with this as the thread's connection to the shard."""
+        if self._connection is None:
+            self._begin()
+        connection: Any = self._connection
+        connections[self._alias] = connection
+        try:
+            with deadline(connection, self._seconds + GRACE_SECONDS):
+                yield
+        finally:
+            del connections[self._alias]
+            connections.close_all()  # of this thread: a prefetch may have gone to the catalog
+
+    def interrupt(self) -> None:
+        """Ask the server to end the step that is running in another thread."""
+        if raw := self._raw():
+            Thread(target=_cancel, args=(raw,), name="fan-out-cancel", daemon=True).start()
+
+    def hang_up(self) -> None:
+        """End that step where the server does not answer."""
+        if raw := self._raw():
+            _hang_up(raw)
+
+    def _raw(self) -> Any:
+        """The driver's connection; None while it is being made, which has its own time limit."""
+        return self._connection.connection if self._connection else None
+
+    def close(self) -> None:
+        """End the transaction and give the connection back. Can be called twice."""
+        connection, self._connection = self._connection, None
+        if connection is None or connection.connection is None:
+            return
+        with suppress(Error), deadline(connection, CLOSING_SECONDS):
+            connection.rollback()
+            connection.set_autocommit(True)
+            _give_back(connection)
+            return
+        connection.close()
+
+    def _begin(self) -> None:
+        self._connection = _idle_connection(self._alias)
+        if self._connection is not None:
+            try:
+                return self._begin_on(self._connection)
+            except (OperationalError, InterfaceError):  # it broke while nobody used it
+                self._connection.close()
+        self._connection = _new_connection(self._template, self._seconds)
+        return self._begin_on(self._connection)
+
+    def _begin_on(self, connection: BaseDatabaseWrapper) -> None:
+        milliseconds = math.ceil(self._seconds * 1000)
+        with deadline(connection, self._seconds + GRACE_SECONDS):
+            connection.set_autocommit(False)
+            with connection.cursor() as cursor:
+                cursor.execute(f"{READ_ONLY}; SET LOCAL statement_timeout = {milliseconds}")
+
+
+_idle: dict[str, list[BaseDatabaseWrapper]] = defaultdict(list)
+os.register_at_fork(after_in_child=_idle.clear)
+
+
+def _idle_connection(alias: str) -> BaseDatabaseWrapper | None:
+    with suppress(IndexError):
+        while True:
+            connection: Any = _idle[alias].pop()
+            connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None:
+                connection.health_check_done = True  # the first statement is the check
+                return connection
+    return None
+
+
+def _give_back(connection: BaseDatabaseWrapper) -> None:
+    connection.close_if_unusable_or_obsolete()
+    if connection.connection is not None:
+        _idle[connection.alias].append(connection)
+        if len(_idle[connection.alias]) > IDLE_CONNECTIONS:
+            _idle[connection.alias].pop(0).close()
+
+
+def _new_connection(template: BaseDatabaseWrapper, seconds: float) -> BaseDatabaseWrapper:
+    connection = template.copy()
+    connection.inc_thread_sharing()
+    options = connection.settings_dict["OPTIONS"]
+    longest = max(CONNECT_SECONDS, min(math.ceil(seconds), MAX_CONNECT_SECONDS))
+    options["connect_timeout"] = min(longest, options.get("connect_timeout", longest))
+    return connection
+
+
+def _cancel(raw: Any) -> None:
+    with suppress(Exception):  # the step may end, and its connection close, at this instant
+        raw.cancel()
+
+
+def _hang_up(raw: Any) -> None:
+    with suppress(Exception), socket.socket(fileno=os.dup(raw.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
