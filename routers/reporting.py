@@ -12,10 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from routers.conf import CATALOG
+from routers.drift import Finding
 from routers.migrating import Run
 from routers.migrating_one import Outcome, Report
 
-__all__ = ["failure", "history_table", "report", "show"]
+__all__ = ["drift_table", "failure", "history_table", "report", "show"]
 
 
 @contextmanager
@@ -50,6 +51,19 @@ def history_table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(
             *(row["started"], row["run"], row["database"], row["phase"], outcome),
             *(escape(applied), escape(row["error"].partition("\n")[0])),
+        )
+    return table
+
+
+def drift_table(findings: list[Finding]) -> Table:
+    """Every difference between the databases and the models."""
+    table = Table("database", "", "what", "of", "expected", "actual")
+    for finding in findings:
+        colour = "red" if finding.severity == "error" else "yellow"
+        what = f"{finding.what} {finding.kind} {finding.name}".rstrip()
+        table.add_row(
+            *(finding.database, f"[{colour}]{finding.severity}[/]", escape(what)),
+            *(escape(text) for text in (finding.table, finding.expected, finding.actual)),
         )
     return table
 

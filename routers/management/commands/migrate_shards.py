@@ -10,9 +10,10 @@ from django.db import Error
 from routers import ledger
 from routers.applying import PHASES
 from routers.direct import Limits
+from routers.drift import find_drift
 from routers.exceptions import RoutingError
-from routers.migrating import Options, Run
-from routers.reporting import failure, history_table, report, show
+from routers.migrating import Options, Run, chosen_databases
+from routers.reporting import drift_table, failure, history_table, report, show
 
 INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 
@@ -105,7 +106,23 @@ class Command(BaseCommand):
             show(self.stdout, history_table(rows))  # type: ignore[arg-type]
 
     def _check(self, options: dict[str, Any]) -> None:
-        raise NotImplementedError
+        databases = chosen_databases(options["only"])
+        findings = find_drift(databases, phase=options["phase"], jobs=options["jobs"])
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if options["json"]:
+            self.stdout.write(json.dumps([finding.as_dict() for finding in findings]))
+        elif findings:
+            show(self.stdout, drift_table(findings))  # type: ignore[arg-type]
+        if errors:
+            where = ", ".join(dict.fromkeys(finding.database for finding in errors))
+            raise CommandError(
+                f"{len(errors)} differences on {where}. Run `manage.py migrate_shards` for "
+                f"migrations that are unapplied; for the rest, mend the database by hand, or the "
+                f"models by a migration."
+            )
+        if not options["json"]:
+            extras = f", but for {len(findings)} warnings" if findings else ""
+            self.stdout.write(f"{', '.join(databases)}: as the models ask{extras}.")
 
 
 def _positive(text: str) -> int:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,11 +91,11 @@ class Project:
         rows = json.loads(self.run("--history", "--json"))
         return {row["database"]: row for row in reversed(rows)}
 
-    def query(self, alias: str, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+    def query(self, alias: str, statement: str) -> list[Any]:
         """Rows of one database, as its owner."""
         with self.connect(alias) as connection:
             cursor = connection.cursor()
-            cursor.execute(statement, parameters)
+            cursor.execute(statement)
             return list(cursor.fetchall()) if cursor.description else []
 
     def migrations(self, alias: str) -> list[str]:
@@ -137,13 +137,13 @@ def project(folder: Path) -> Iterator[Project]:
     if not CONFIG:
         yield Project(folder, {alias: _file(folder, alias) for alias in aliases})
         return
-    made = Project(folder, {alias: _server(alias) for alias in aliases})
+    databases = {alias: _server(alias) for alias in aliases}
     try:
-        for given in made.databases.values():
+        for given in databases.values():
             _on_server(given, f"CREATE DATABASE {given['NAME']} TEMPLATE template0")
-        yield made
+        yield Project(folder, dict(databases))
     finally:
-        for given in made.databases.values():
+        for given in databases.values():
             _on_server(given, f"DROP DATABASE IF EXISTS {given['NAME']} WITH (FORCE)")
 
 
