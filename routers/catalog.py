@@ -93,8 +93,14 @@ def _guard(sender: object, connection: Any, **kwargs: object) -> None:
             return run(*arguments)
 
     def is_usable() -> bool:  # Django's health check asks past all wrappers
+        if contact.retry_at > time.monotonic():
+            return False
+        until = time.monotonic() + settings().catalog_seconds
         with deadline(connection, settings().catalog_seconds):
-            return bool(type(connection).is_usable(connection))
+            usable = bool(type(connection).is_usable(connection))
+        if time.monotonic() > until:
+            contact.lost(TimeoutError("no answer in time"))
+        return usable
 
     connection.execute_wrappers.append(execute)
     connection.is_usable = is_usable
@@ -104,6 +110,7 @@ def _guard(sender: object, connection: Any, **kwargs: object) -> None:
 def _noting_an_outage(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Turns what a server's absence raises into CatalogAway, and that at once while it lasts."""
     if contact.retry_at > time.monotonic() and not getattr(_thread, "insists", False):
+        connection.close()
         connection.errors_occurred = True  # for whoever tells which database an error is about
         raise CatalogAway(contact.error)
     try:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import urllib.request
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.catalog import HOW, outage
+from tests.bench.catalog import HOW, accounts_to_invite_in, outage
 from tests.bench.cluster import BENCH, config, infra, login, manage
 from tests.bench.crashes import bench_crashes
 from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
@@ -94,7 +93,7 @@ def _catalog(sessions: int) -> Table:
     table = Table(*heads, title="the catalog away under load, known accounts and people")
     for how in HOW:
         visitor = Visitor(url).log_in(*login())
-        slugs = sorted(set(re.findall(r'href="/a/([\w-]+)/"', visitor.page("/"))))[:OUTAGE_CLIENTS]
+        slugs = accounts_to_invite_in(visitor)[:OUTAGE_CLIENTS]
         seen = outage(how, BENCH.root, visitor, slugs, _has_catalog, OUTAGE_SECONDS)
         errors = ", ".join(f"{n} {what}" for what, n in sorted(seen.errors.items())) or "0"
         figures = f"{seen.seconds:.0f}", f"{seen.answers.total():,}", errors

@@ -6,6 +6,7 @@ been seen before; each asks for pages of its account, and writes to it, as fast 
 """
 
 import http.client
+import re
 import signal
 import threading
 import time
@@ -22,7 +23,7 @@ from infra.supervise import Supervisor
 from tests.cluster.harness import eventually
 from tests.visitor import Visitor
 
-__all__ = ["HOW", "Client", "Outage", "outage"]
+__all__ = ["HOW", "Client", "Outage", "accounts_to_invite_in", "outage"]
 
 CATALOG = "default"
 
@@ -96,6 +97,12 @@ class Outage:
         """Page and status → how many, of the answers that are none (0) or an error."""
         wrong = {k: n for k, n in self.answers.items() if not 200 <= k[1] < 400}
         return {f"{page}: {status or 'no answer'}": n for (page, status), n in wrong.items()}
+
+
+def accounts_to_invite_in(visitor: Visitor) -> list[str]:
+    """The slugs of the accounts where the visitor may invite."""
+    slugs = sorted(set(re.findall(r'href="/a/([\w-]+)/"', visitor.page("/"))))
+    return [slug for slug in slugs if visitor.get(f"/a/{slug}/invite/").status == 200]
 
 
 def outage(

@@ -125,14 +125,16 @@ def test_a_frozen_health_check_is_bounded_too(guarded: None, settings: Any) -> N
     connection = connections["default"]
     connection.close()
     connection.ensure_connection()
-    listener = socket.create_server(("127.0.0.1", 0))
-    silent = socket.create_connection(listener.getsockname())
-    os.dup2(silent.fileno(), connection.connection.fileno())
-    connection.health_check_enabled = True
-    connection.health_check_done = False
-    assert MapVersion.objects.count() == 0, "closed, opened again, asked"
-    listener.close()
-    silent.close()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as silent,
+    ):
+        os.dup2(silent.fileno(), connection.connection.fileno())
+        connection.health_check_enabled = True
+        connection.health_check_done = False
+        with pytest.raises(CatalogAway, match="no answer in time"):
+            MapVersion.objects.count()
+        assert connection.connection is None, "nothing asks it again at the end of the request"
 
 
 @on_postgresql
