@@ -81,9 +81,24 @@ class AccountQuery(Query):
         return prefix, has_outer_join
 
 
-def _belongs_to(model: Any, alias: str | None, account: Any) -> Exact:
+class Belongs(Exact):
+    """account_id = 7, which is part of every query: made and written without Django's detours."""
+
+    contains_aggregate = False
+    contains_over_clause = False
+
+    def __init__(self, column: Any, account: Any) -> None:
+        self.lhs, self.rhs, self.bilateral_transforms = column, account, []
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if not isinstance(self.rhs, int):  # a column of the query outside
+            return super().as_sql(compiler, connection)
+        return f'{compiler.quote_name_unless_alias(self.lhs.alias)}."account_id" = %s', [self.rhs]
+
+
+def _belongs_to(model: Any, alias: str | None, account: Any) -> Belongs:
     field: Any = model._meta.get_field("account_id")
-    return Exact(field.get_col(alias), account)
+    return Belongs(field.get_col(alias), account)
 
 
 def _bound(query: Query, scope: Scope | None) -> Query:

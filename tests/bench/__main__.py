@@ -14,6 +14,7 @@ from tests.bench.catalog import HOW, accounts_to_invite_in, outage
 from tests.bench.cluster import BENCH, config, infra, login, manage
 from tests.bench.crashes import bench_crashes
 from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
+from tests.bench.routing import TIMES, bench_routing, nanoseconds
 from tests.bench.seeding import bench_seeding
 from tests.bench.startup import bench_startup
 from tests.variants import CHECKOUT, TEST
@@ -21,7 +22,7 @@ from tests.visitor import Visitor
 
 ACCOUNTS = 200
 OUTAGE_CLIENTS, OUTAGE_SECONDS = 6, 60
-PARTS = ("startup", "seeding", "pages", "crashes", "catalog")
+PARTS = ("routing", "startup", "seeding", "pages", "crashes", "catalog")
 
 
 def main() -> None:
@@ -40,6 +41,17 @@ def main() -> None:
     finally:
         if not options.keep:
             infra("clean", "--yes")
+
+
+def _routing(sessions: int) -> Table:
+    spent = ", ".join(f"{name} {value:.0f} ns" for name, value in nanoseconds().items())
+    table = Table("query", "plain us", "ratio", "of the rounds", title=f"routing: {spent}")
+    for found in bench_routing(21):
+        spread = f"{min(found.ratios):.2f} to {max(found.ratios):.2f}"
+        median = statistics.median(found.ratios)
+        table.add_row(found.query, f"{found.plain_us:.0f}", f"{median:.3f}", spread)
+    table.caption = f"21 rounds of {TIMES}, plain and routed in turn"
+    return table
 
 
 def _startup(sessions: int) -> Table:
