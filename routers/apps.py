@@ -12,9 +12,11 @@ class RoutersConfig(AppConfig):
     def ready(self) -> None:
         from routers import reference, schema, sqlite
         from routers.checks import check_models, check_settings
+        from routers.doctor import check_code
 
         checks.register(check_settings)
         checks.register(check_models, checks.Tags.models)
+        checks.register(check_code, "sharding")
         connection_created.connect(sqlite.register_key_function, dispatch_uid="routers.sqlite")
         connection_created.connect(reference.carry_on_sqlite, dispatch_uid="routers.reference")
         pre_migrate.connect(schema.prepare, sender=self, dispatch_uid="routers.prepare")
