@@ -9,8 +9,9 @@ from django.db import models
 
 from routers.conf import CATALOG, settings
 from routers.keys import MAX_SHARD_NUMBER
-from routers.placement import Placement, placement_of, sharded_models
+from routers.placement import Placement, placement_of, reference_models, sharded_models
 from routers.query import AccountManager
+from routers.reference_query import ReferenceManager
 
 __all__ = ["check_models", "check_settings"]
 
@@ -34,12 +35,18 @@ def check_settings(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_models(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
-    """E005 to E009: what a sharded model must have and must not refer to."""
+    """E005 to E009 and E011: what a sharded model must have and must not refer to.
+
+    E012 and E013: the same of a reference model.
+    """
     problems: list[CheckMessage] = []
     for model in sharded_models():
+        problems += _inheritance_problems(model)
         problems += _constraint_problems(model)
         problems += _manager_problems(model)
         problems += _relation_problems(model)
+    for model in reference_models():
+        problems += _reference_problems(model)
     return problems
 
 
@@ -54,6 +61,17 @@ def _constraint_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
         "`*ShardedModel.Meta.constraints`.",
         model,
     )
+
+
+def _inheritance_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
+    for parent in model._meta.parents:
+        yield _error(
+            "E010",
+            f"{model._meta.label} shares the table of {parent._meta.label}: its own table has no "
+            f"account_id.",
+            f"Make {parent._meta.label} abstract, or refer to it by a OneToOneField.",
+            model,
+        )
 
 
 def _manager_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
@@ -88,6 +106,14 @@ def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
                 'Hide the way back: related_name="+".',
                 model,
             )
+        elif placement_of(target) is Placement.REFERENCE and not _is_protecting(field):
+            yield _error(
+                "E011",
+                f"{model._meta.label}.{field.name} does not protect {target._meta.label}: rows are "
+                f"deleted in the catalog, which has none of the rows that would have to follow.",
+                "Say on_delete=models.PROTECT.",
+                model,
+            )
         elif placement_of(target) is Placement.GLOBAL:
             yield _error(
                 "E007",
@@ -96,6 +122,36 @@ def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
                 "Keep the id in a BigIntegerField, or make the target a ReferenceModel.",
                 model,
             )
+
+
+def _reference_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
+    label = model._meta.label
+    for manager in model._meta.managers:
+        if not isinstance(manager, ReferenceManager):
+            yield _error(
+                "E012",
+                f"{label}.{manager.name} is no ReferenceManager: its delete() would not look at "
+                f"the shards' rows first.",
+                "Derive it from routers.reference_query.ReferenceManager.",
+                model,
+            )
+    for field in model._meta.get_fields(include_parents=False):
+        target = field.related_model
+        if field.auto_created or not isinstance(target, type):
+            continue
+        made = field.many_to_many and field.remote_field.through._meta.auto_created  # type: ignore[union-attr]
+        if made or placement_of(target) is not Placement.REFERENCE:
+            yield _error(
+                "E013",
+                f"{label}.{field.name} leads to a table of which the shards have no copy.",
+                "A reference model refers to reference models only, and the table in between is "
+                "one too: name it with `through=`.",
+                model,
+            )
+
+
+def _is_protecting(field: Any) -> bool:
+    return field.many_to_many or field.remote_field.on_delete in (models.PROTECT, models.RESTRICT)
 
 
 def _is_hidden(field: Any) -> bool:

@@ -6,7 +6,7 @@ from django.test.utils import isolate_apps
 from routers import checks
 from routers.conf import settings
 from routers.models import ShardedModel
-from tests.unit.routers.shop.models import Currency
+from tests.unit.routers.shop.models import Currency, Order
 
 
 @pytest.fixture
@@ -95,3 +95,12 @@ def test_many_to_many_without_an_account_and_catalog_reference_are_found(only) -
             app_label = "shop"
 
     assert sorted(only(Wrong)) == ["routers.E006", "routers.E007"]
+
+
+@isolate_apps("tests.unit.routers.shop")
+def test_child_of_a_model_with_a_table_is_found(only) -> None:  # noqa: ANN001
+    class Special(Order):
+        class Meta:
+            app_label = "shop"
+
+    assert "routers.E010" in only(Special)
