@@ -4,6 +4,7 @@ The catalog has none of the rows that refer to a reference row, and replication 
 without asking a foreign key. So every deletion looks at all shards first.
 """
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from django.db import Error, models
@@ -80,6 +81,16 @@ class ReferenceQuerySet(models.QuerySet[M]):
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
+        self._write_in_catalog()
+        return super().bulk_create(objs, *args, **kwargs)
+
+    def bulk_update(
+        self, objs: Iterable[M], fields: Iterable[str], batch_size: int | None = None
+    ) -> int:
+        self._write_in_catalog()
+        return super().bulk_update(objs, fields, batch_size)
 
     def update(self, **values: Any) -> int:
         self._write_in_catalog()

@@ -139,9 +139,10 @@ def _has_servers() -> bool:
 
 
 def _chosen(options: dict[str, Any]) -> list[str]:
+    """The shards named, or all. `unsubscribe` may name one that is gone."""
     known, named = sorted(settings().shards), options["shards"]
     unknown = sorted(set(named) - set(known))
-    if unknown and options["action"] != "unsubscribe":
+    if unknown and "lost" not in options:
         raise CommandError(f"No shard: {', '.join(unknown)}. There are {', '.join(known)}.")
     return sorted(set(named)) or known
 
