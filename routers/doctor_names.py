@@ -42,13 +42,16 @@ class Names:
                 child.parent = node  # type: ignore[attr-defined]
             self._learn(node)
 
-    def path(self, node: ast.AST | None, depth: int = 5) -> str:
+    def path(self, node: ast.AST | None) -> str:
         """The dotted path of what an expression names, imports followed; "" for anything else."""
         match node:
-            case ast.Name(id=name) if depth:
-                return self._paths.get(name) or self._alias(name, depth - 1)
+            case ast.Name(id=name):
+                if name not in self._paths:
+                    self._paths[name] = ""  # what leads back to itself names nothing
+                    self._paths[name] = self._alias(name)
+                return self._paths[name]
             case ast.Attribute(value=value, attr=attr):
-                before = self.path(value, depth)
+                before = self.path(value)
                 return f"{before}.{attr}" if before else ""
             case _:
                 return ""
@@ -87,9 +90,9 @@ class Names:
     def _with_hole(text: str | None) -> str | None:
         return None if text is None else f"{text}{HOLE}"
 
-    def _alias(self, name: str, depth: int) -> str:
+    def _alias(self, name: str) -> str:
         """`atomic = transaction.atomic` and `tx = transaction`."""
-        paths = (self.path(value, depth) for value in self.values(name))
+        paths = (self.path(value) for value in self.values(name))
         return next(filter(None, paths), "")
 
     def _learn(self, node: ast.AST) -> None:
