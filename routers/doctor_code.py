@@ -79,6 +79,8 @@ class _Code:
         path = self.names.path(node)
         if path not in NEEDS_USING or not isinstance(node.ctx, ast.Load):
             return
+        if isinstance(node, ast.Name) and is_parameter(node, node.id):
+            return  # another thing of the same name
         rule, position = NEEDS_USING[path]
         parent = node.parent  # type: ignore[union-attr]
         if isinstance(parent, ast.Call) and parent.func is node:

@@ -96,7 +96,8 @@ def by_another_name():
         pass
 
 
-def not_ours(sql, transaction_of_another_library):
+def not_ours(transaction_of_another_library, atomic=True):
+    print(atomic)
     with transaction_of_another_library.atomic():
         pass
 
