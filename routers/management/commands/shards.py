@@ -1,17 +1,20 @@
-"""`manage.py shards init | status | where ACCOUNT`."""
+"""`manage.py shards init | status | where ACCOUNT | top | check`."""
 
 import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
-from rich.table import Table
+from django.http import Http404, HttpRequest
+from rich.console import Console, RenderableType
 
+from routers.audit import find_problems
 from routers.conf import settings
 from routers.context import account_context
 from routers.exceptions import NoShardMap, RoutingError
-from routers.inspection import ShardStatus, shard_statuses
-from routers.shard_map import SLOTS, ShardMap, current_map, publish_map, shard_of
+from routers.inspection import shard_statuses
+from routers.largest import NEWEST_ROWS, largest_accounts
+from routers.shard_map import SLOTS, ShardMap, current_map, publish_map
+from routers.shard_tables import load_table, problem_table, status_table
 
 
 class Command(BaseCommand):
@@ -20,10 +23,20 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         actions.add_parser("init", help="store a first map, slots spread evenly, if there is none")
-        status = actions.add_parser("status", help="accounts, slots, rows and size by shard")
-        status.add_argument("--json", action="store_true", help="for a program")
+        status = actions.add_parser("status", help="each shard's server, figures, lag and schema")
+        status.add_argument("--exact", action="store_true", help="count the rows of large tables")
         where = actions.add_parser("where", help="the shard of an account")
-        where.add_argument("account", type=int, help="the account's id")
+        where.add_argument("account", help="the account's id, or its slug")
+        top = actions.add_parser("top", help="the largest accounts, and the busiest")
+        top.add_argument("--by", choices=("rows", "size", "new"), default="rows")
+        top.add_argument("--limit", type=int, default=10)
+        top.add_argument("--hours", type=float, default=24.0, help="how long a row is new")
+        check = actions.add_parser("check", help="every row where the map says; 1 if not")
+        check.add_argument(
+            "--links", action="store_true", help="read all references between sharded rows too"
+        )
+        for action in (status, where, top, check):
+            action.add_argument("--json", action="store_true", help="for a program")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         try:
@@ -39,25 +52,71 @@ class Command(BaseCommand):
             self.stdout.write(f"Stored version {first.version}: {dict(first.slots_by_shard())}.")
 
     def _status(self, options: dict[str, Any]) -> None:
-        statuses = shard_statuses()
+        statuses = shard_statuses(exact=options["exact"])
         if options["json"]:
-            self.stdout.write(json.dumps([status.as_dict() for status in statuses]))
-        else:
-            Console(file=self.stdout).print(_table(statuses))  # type: ignore[arg-type]
+            self._as_json([status.as_dict() for status in statuses])
+            return
+        self._show(status_table(statuses))
+        for status in statuses:
+            if status.error is not None:
+                self.stdout.write(f"{status.shard} is away: {status.error}")
+        if not all(status.rows_are_exact for status in statuses):
+            self.stdout.write("~ is an estimate of the planner; --exact counts.")
+        self.stdout.write(f"Version {current_map().version} of the map.")
 
     def _where(self, options: dict[str, Any]) -> None:
-        account = options["account"]
-        with account_context(account):
-            self.stdout.write(f"{shard_of(account)} (slot {account % SLOTS})")
+        account = _account(options["account"])
+        snapshot = current_map()
+        shard, slot, pinned = snapshot.shard_of(account), account % SLOTS, account in snapshot.pins
+        if options["json"]:
+            found = {"account": account, "shard": shard, "slot": slot, "pinned": pinned}
+            self._as_json(found | {"version": snapshot.version})
+            return
+        self.stdout.write(f"{shard} (slot {slot}{', pinned' if pinned else ''})")
+
+    def _top(self, options: dict[str, Any]) -> None:
+        by = {"rows": "rows", "size": "size_bytes", "new": "new_rows"}[options["by"]]
+        hours = options["hours"]
+        loads, away = largest_accounts(limit=options["limit"], by=by, hours=hours)
+        if options["json"]:
+            self._as_json({"accounts": [load.as_dict() for load in loads], "away": away})
+            return
+        self._show(load_table(loads, hours))
+        for shard, error in away.items():
+            self.stdout.write(f"{shard} is away, its accounts are missing: {error}")
+        self.stdout.write(
+            "~ is an estimate: large tables by a sample of 32 MB, sizes by the share of rows.\n"
+            f"New: born in that time, of the newest {NEWEST_ROWS:,} rows of each table. Reads are "
+            "not known."
+        )
+
+    def _check(self, options: dict[str, Any]) -> None:
+        problems = find_problems(links=options["links"])
+        if options["json"]:
+            self._as_json([problem.as_dict() for problem in problems])
+        elif problems:
+            self._show(problem_table(problems))
+        else:
+            shards = len(settings().shards)
+            version = current_map().version
+            self.stdout.write(f"{shards} shards are as version {version} of the map says.")
+        if problems:
+            raise SystemExit(1)
+
+    def _as_json(self, found: object) -> None:
+        self.stdout.write(json.dumps(found))
+
+    def _show(self, *tables: RenderableType) -> None:
+        Console(file=self.stdout).print(*tables)  # type: ignore[arg-type]
 
 
-def _table(statuses: list[ShardStatus]) -> Table:
-    table = Table("shard", "slots", "accounts", "rows", "MiB", "error")
-    for column in table.columns[1:5]:
-        column.justify = "right"
-    for status in statuses:
-        mib = status.size_bytes / 2**20 if status.size_bytes is not None else None
-        figures = [status.slots, status.accounts, status.rows, mib]
-        shown = ["?" if figure is None else f"{figure:,.0f}" for figure in figures]
-        table.add_row(status.shard, *shown, status.error or "")
-    return table
+def _account(given: str) -> int:
+    """An id, or what the project's ACCOUNT_FROM_SLUG makes of a slug."""
+    find = settings().account_from_slug
+    if given.lstrip("-").isdigit() or find is None:
+        with account_context(int(given) if given.lstrip("-").isdigit() else given):  # type: ignore[arg-type]
+            return int(given)
+    try:
+        return find(HttpRequest(), given)
+    except Http404:
+        raise CommandError(f"There is no account {given!r}. Give its id or its slug.") from None
