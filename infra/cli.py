@@ -23,9 +23,9 @@ from infra.errors import ClusterError
 from infra.layout import CHECKOUT, Layout
 from infra.preflight import check_local, listeners
 from infra.programs import Binaries
-from infra.refresh import write
 from infra.render import render
 from infra.status import collect, show
+from infra.templating import write
 from infra.up import Up
 from infra.user import become_ordinary
 

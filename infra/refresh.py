@@ -1,9 +1,8 @@
-"""Writes rendered files, and makes running servers read them: by reload, by restart if need be."""
+"""Makes running servers read changed files: by reload, by restart if need be."""
 
-__all__ = ["refresh", "write"]
+__all__ = ["refresh"]
 
 import contextlib
-import os
 import shlex
 from pathlib import Path
 
@@ -15,33 +14,11 @@ from infra.credentials import Credentials
 from infra.layout import Layout
 from infra.logins import ask, pooler_login
 from infra.programs import Program
-from infra.render import File
-from infra.replicas import settle
+from infra.replicas import keep_limits
 from infra.schema import Description
 from infra.supervise import Supervisor
 
 POOLER_RESTART = ("listen_addr", "listen_port", "unix_socket_dir")
-
-
-def write(root: Path, files: dict[str, File]) -> list[str]:
-    """Write what differs, each file in one step. Returns the paths that changed."""
-    return [name for name, file in files.items() if _write(root / name, file)]
-
-
-def _write(path: Path, file: File) -> bool:
-    if path.exists() and path.read_text() == file.content:
-        if path.stat().st_mode & 0o777 != file.mode:
-            path.chmod(file.mode)
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(file.content)
-    temporary.chmod(file.mode)
-    temporary.replace(path)
-    return True
 
 
 def refresh(
@@ -62,9 +39,9 @@ def refresh(
         return ""
     reloaded = _reload(program, d, layout, credentials, supervisor)
     if not reloaded:
-        if program.name in d.replicas:
-            settle(d, credentials, program.name)
         supervisor.stop([program.name])
+        if program.name in d.replicas:
+            keep_limits(layout, program)
         supervisor.start(program.name)
     stamp.touch()
     return "reload" if reloaded else "restart"

@@ -1,11 +1,12 @@
 """A replica: its slot on the primary, the copy it begins with, and how far it is behind."""
 
-__all__ = ["Lag", "cure", "discard", "drop_unused_slots", "lag", "make", "settle", "trouble"]
+__all__ = ["Lag", "cure", "discard", "drop_unused_slots", "keep_limits", "lag", "make", "trouble"]
 
 import contextlib
 import os
+import re
 import shutil
-import time
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,10 @@ from infra.console import Step, run_logged
 from infra.credentials import Credentials
 from infra.layout import Layout
 from infra.logins import ask
-from infra.programs import Binaries
+from infra.programs import Binaries, Program
 from infra.schema import Description
 from infra.supervise import basic_environment
-
-SETTLE_SECONDS = 20
+from infra.templating import File, write
 
 
 @dataclass(frozen=True)
@@ -141,17 +141,23 @@ def _position(d: Description, credentials: Credentials, alias: str) -> str:
     return str(position)
 
 
-def settle(d: Description, credentials: Credentials, alias: str) -> None:
-    """Wait until a replica has replayed what its primary has now, or waits for a restart itself.
+def keep_limits(layout: Layout, program: Program) -> None:
+    """Let a stopped replica start with limits lower than its primary had where it has come to.
 
-    It refuses to start with lower limits than its primary had at the place it has come to.
+    PostgreSQL refuses that. So the old ones stay, in a file beside its data, until it is started
+    again and has replayed their change.
     """
-    sql = """SELECT pg_last_wal_replay_lsn() >= %s
-                 OR pg_get_wal_replay_pause_state() = 'paused'"""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    with contextlib.suppress(psycopg2.Error):
-        position = _position(d, credentials, alias)
-        while ask(d, credentials, alias, sql, position) != [(True,)]:
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.1)
+    data = layout.data(program.name)
+    tool = program.argv[0].removesuffix("postgres") + "pg_controldata"
+    done = subprocess.run(  # noqa: S603 - a server's own program
+        [tool, "-D", str(data)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=basic_environment(layout),
+    )
+    needed = re.findall(r"^(\w+) setting: +(\d+)$", done.stdout, re.M)
+    text = (layout.conf / program.name / "postgresql.conf").read_text()
+    given = dict(re.findall(r"^(\w+) = (\d+)$", text, re.M))
+    lines = [f"{key} = {old}\n" for key, old in needed if int(old) > int(given.get(key, old))]
+    write(data, {"limits.conf": File("".join(lines), 0o600)})

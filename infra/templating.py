@@ -1,8 +1,9 @@
-"""Renders the templates under infra/templates, which compose and Ansible use as well."""
+"""Renders the templates under infra/templates, which compose and Ansible use as well; writes."""
 
-__all__ = ["File", "template"]
+__all__ = ["File", "template", "write"]
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,3 +36,24 @@ def _environment() -> jinja2.Environment:
 def template(name: str, **variables: Any) -> str:
     """Render infra/templates/NAME.j2. The template's first lines say what it needs."""
     return _environment().get_template(f"{name}.j2").render(variables)
+
+
+def write(root: Path, files: dict[str, File]) -> list[str]:
+    """Write what differs, each file in one step. Returns the paths that changed."""
+    return [name for name, file in files.items() if _write(root / name, file)]
+
+
+def _write(path: Path, file: File) -> bool:
+    if path.exists() and path.read_text() == file.content:
+        if path.stat().st_mode & 0o777 != file.mode:
+            path.chmod(file.mode)
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(file.content)
+    temporary.chmod(file.mode)
+    temporary.replace(path)
+    return True

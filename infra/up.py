@@ -14,11 +14,12 @@ from infra.layout import Layout
 from infra.preflight import Listeners, check_disk, check_ports
 from infra.prepare import prepare
 from infra.programs import Binaries, Program, programs
-from infra.refresh import refresh, write
+from infra.refresh import refresh
 from infra.render import render
-from infra.replicas import cure, discard, drop_unused_slots, make
+from infra.replicas import cure, discard, drop_unused_slots, keep_limits, make
 from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool, wait_until_healthy
 from infra.supervise import Supervisor, stop_strays, strays
+from infra.templating import write
 
 
 class Up:
@@ -152,6 +153,8 @@ class Up:
     def _start_one(self, program: Program) -> None:
         if program.kind == "postgres":
             clear_stale_pid(self.layout, program.name)
+        if program.name in self.d.replicas:
+            keep_limits(self.layout, program)
         self.supervisor.start(program.name)
         (self.layout.run / f"{program.name}.loaded").touch()
 

@@ -21,11 +21,11 @@ from infra.errors import ClusterError
 from infra.layout import Layout
 from infra.prepare import prepare as run_steps
 from infra.programs import Binaries, Program, programs
-from infra.refresh import write
 from infra.render import File, render
 from infra.schema import Description
 from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool
 from infra.supervise import basic_environment
+from infra.templating import write
 
 LAYOUT = Layout(Path("/var/lib/fulcrum"))
 VOLUMES = Path("/volumes")

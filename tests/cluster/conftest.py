@@ -17,7 +17,7 @@ SQLITE = Variant("scratch_sqlite", shift=13_000, toy=True)
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Cluster]:
-    """PostgreSQL, with one replica, PgBouncer and Redis. Made once, stopped at the session's end."""
+    """PostgreSQL with a replica, PgBouncer and Redis. Made once, stopped at the session's end."""
     cluster = Cluster(SCRATCH.describe(), SCRATCH.root)
     cluster.up()
     yield cluster

@@ -43,6 +43,7 @@ def test_a_setting_that_can_be_reloaded_is(fragile: Cluster, tmp_path: Path) -> 
     before = fragile.pids()
     said = variant(fragile, tmp_path, ("fsync: false", "fsync: true")).up()
     assert "reload shard01: its configuration changed" in said
+    assert "reload shard01_replica: its configuration changed" in said
     assert setting(fragile, "shard01", "fsync") == "on"
     assert fragile.pids() == before
     fragile.up()
@@ -73,6 +74,10 @@ def test_what_needs_a_restart_restarts_postgresql_alone(fragile: Cluster, tmp_pa
     assert setting(fragile, "shard01", "max_connections") == "61"
     after = fragile.pids()
     changed = {name for name in before if before[name] != after[name]}
+    fragile.run("down")
+    fragile.up()  # a replica starts with a lower limit too
+    assert setting(fragile, "shard01_replica", "max_connections") == "61"  # until it has seen it
+    assert setting(fragile, "shard01", "max_connections") == "60"
     assert changed == {"default", "shard01", "shard01_replica", "shard02", "shard03", "shard04"}
 
 
