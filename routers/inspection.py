@@ -105,7 +105,7 @@ def _status(opened: Reader, slots: int, wanted: dict[str, set[str]], exact: bool
     )
     if not opened.is_postgresql:
         path = Path(str(opened.connection.settings_dict["NAME"]))
-        status.host = path.name
+        status.host = "SQLite"
         status.size_bytes = path.stat().st_size if path.is_file() else None
         return status
     host, version, size, connections, position = opened.rows(SERVER)[0]
@@ -137,7 +137,7 @@ def accounts_of(opened: Reader) -> dict[str, set[int]]:
 
 def _count(opened: Reader, table: str, exact: bool) -> tuple[int, bool]:
     """A table's rows, and whether they were counted; else the planner's estimate by its size."""
-    if exact or opened.bytes_of(table) <= COUNTED_BYTES:
+    if exact or not opened.is_postgresql or opened.bytes_of(table) <= COUNTED_BYTES:
         return opened.number(f"SELECT count(*) FROM {table}"), True  # noqa: S608 - our own table
     plan = opened.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {table}")[0][0]
     parsed = json.loads(plan) if isinstance(plan, str) else plan
