@@ -23,7 +23,15 @@ from infra.supervise import Supervisor
 from tests.cluster.harness import eventually
 from tests.visitor import Visitor
 
-__all__ = ["HOW", "Client", "Outage", "accounts_to_invite_in", "outage"]
+__all__ = [
+    "HOW",
+    "Client",
+    "Outage",
+    "accounts_to_invite_in",
+    "frozen",
+    "outage",
+    "stopped",
+]
 
 CATALOG = "default"
 
@@ -141,9 +149,9 @@ def outage(
 
 
 @contextmanager
-def frozen(root: Path) -> Iterator[None]:
+def frozen(root: Path, database: str = CATALOG) -> Iterator[None]:
     """Every process of the catalog's PostgreSQL stands still."""
-    postmaster = psutil.Process(Supervisor(Layout.at(root)).processes()[CATALOG].pid)
+    postmaster = psutil.Process(Supervisor(Layout.at(root)).processes()[database].pid)
     processes = [postmaster, *postmaster.children(recursive=True)]
     for process in processes:
         process.send_signal(signal.SIGSTOP)
@@ -155,14 +163,14 @@ def frozen(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def stopped(root: Path) -> Iterator[None]:
+def stopped(root: Path, database: str = CATALOG) -> Iterator[None]:
     """The catalog's PostgreSQL does not run."""
     supervisor = Supervisor(Layout.at(root))
-    supervisor.stop([CATALOG])
+    supervisor.stop([database])
     try:
         yield
     finally:
-        supervisor.start(CATALOG)
+        supervisor.start(database)
 
 
 HOW = {"stopped": stopped, "frozen": frozen}
