@@ -11,6 +11,16 @@ INSTALLED_APPS = [
     "routers",
     "tests.unit.routers.shop",
 ]
+# The admin's tests. On PostgreSQL the catalog is the site suite's too, with users of its own.
+if not os.environ.get("FULCRUM_CONFIG"):
+    INSTALLED_APPS += [
+        "django.contrib.auth",
+        "django.contrib.sessions",
+        "django.contrib.messages",
+        "django.contrib.admin",
+    ]
+    # Its middleware and templates are set by those tests alone.
+    SILENCED_SYSTEM_CHECKS = ["admin.E403", "admin.E408", "admin.E409", "admin.E410"]
 DATABASE_ROUTERS = ["routers.router.ShardRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tests.unit.routers.urls"
