@@ -5,7 +5,6 @@ its sockets open: the driver would wait for hours. One thread a process shuts th
 connection whose deadline has passed, and the driver raises at once, as if the server had died.
 """
 
-import itertools
 import os
 import socket
 import threading
@@ -23,25 +22,26 @@ CONNECT_SECONDS = 2  # libpq's own minimum
 
 
 class _Guard:
-    """Shuts sockets at their time. `watch` and `release` cost about a microsecond each."""
+    """Shuts sockets at their time. `watch` and `release` together cost about 3 microseconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watched: dict[int, tuple[float, socket.socket]] = {}
-        self._tokens = itertools.count()
+        self._watched: dict[int, float] = {}
         self._thread: threading.Thread | None = None
 
-    def watch(self, watched: socket.socket, seconds: float) -> int:
-        token = next(self._tokens)
-        self._watched[token] = time.monotonic() + seconds, watched
+    def watch(self, connection: int, seconds: float) -> int:
+        """Watch a socket by a descriptor of its own, which is returned: `release` it."""
+        watched = os.dup(connection)
+        self._watched[watched] = time.monotonic() + seconds
         if self._thread is None:
             self._start()
-        return token
+        return watched
 
-    def release(self, token: int) -> None:
-        """The socket is closed under the lock, so that nobody shuts another with its number."""
+    def release(self, watched: int) -> None:
+        """The descriptor is closed under the lock, so that nobody shuts another with its number."""
         with self._lock:
-            self._watched.pop(token)[1].close()
+            del self._watched[watched]
+            os.close(watched)
 
     def _start(self) -> None:
         with self._lock:
@@ -54,14 +54,14 @@ class _Guard:
         while True:
             time.sleep(TICK_SECONDS)
             with self._lock:
-                for until, watched in list(self._watched.values()):
+                for watched, until in list(self._watched.items()):
                     if until < time.monotonic():
                         _shut(watched)
 
 
-def _shut(watched: socket.socket) -> None:
-    with suppress(OSError):  # shut already, or by the other end
-        watched.shutdown(socket.SHUT_RDWR)
+def _shut(watched: int) -> None:
+    with suppress(OSError), socket.socket(fileno=os.dup(watched)) as shutting:
+        shutting.shutdown(socket.SHUT_RDWR)  # an OSError: shut already, or by the other end
 
 
 _guard = _Guard()
@@ -88,11 +88,12 @@ def deadline(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
     if fileno is None:
         yield
         return
-    token = _guard.watch(socket.socket(fileno=os.dup(fileno())), seconds)
+    guard = _guard
+    watched = guard.watch(fileno(), seconds)
     try:
         yield
     finally:
-        _guard.release(token)
+        guard.release(watched)
 
 
 @contextmanager
