@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 
 from django.apps import apps
-from django.db import Error, connections, router, transaction
+from django.db import Error, connections, models, router, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import ProjectState
 
 from routers import schema
 from routers.applying import left
@@ -57,6 +58,7 @@ def find_drift(databases: Iterable[str], *, phase: str, jobs: int) -> list[Findi
     an error where shards differ. Migrations that `phase` holds back are a warning.
     """
     databases = list(databases)
+    _models()  # rendered once, before the threads
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         found = list(pool.map(partial(_findings, phase=phase), databases))
     shards = [alias for alias in databases if alias != CATALOG]
@@ -139,11 +141,21 @@ def _on_sqlite(alias: str) -> tuple[set[Fact], set[Fact]]:
 def _create_tables(alias: str) -> None:
     connection = connections[alias]
     with connection.schema_editor() as editor:
-        for app in apps.get_app_configs():
-            for model in router.get_migratable_models(app, alias):
-                if model._meta.can_migrate(connection):
-                    editor.create_model(model)
+        for model in _models():
+            if router.allow_migrate_model(alias, model) and model._meta.can_migrate(connection):
+                editor.create_model(model)
     schema.finish(apps.get_app_config("routers"), using=alias)
+
+
+@cache
+def _models() -> list[type[models.Model]]:
+    """The models as migrations see them.
+
+    The classes themselves differ in one thing: the key of a table in between that Django makes has
+    the type that the app's configuration says there, and the project's setting says in migrations.
+    """
+    found: list[type[models.Model]] = ProjectState.from_apps(apps).apps.get_models()
+    return found
 
 
 def _compare(alias: str, expected: set[Fact], actual: set[Fact]) -> Iterator[Finding]:
