@@ -22,6 +22,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "routers",
+    "config.admin.SiteAdminConfig",  # behind routers, whose header it takes
     "accounts",
     "tasks",
     "assessments",

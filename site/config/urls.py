@@ -1,8 +1,13 @@
-"""The site's pages. `accounts`: people's own; `assessments`: an account's and its candidates'."""
+"""The site's pages. `accounts`: people's own; `assessments`: an account's and its candidates'.
 
+`admin`: the staff's.
+"""
+
+from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
     path("", include("assessments.urls")),
 ]
