@@ -73,6 +73,9 @@ class Command(BaseCommand):
         self._each(lambda shard: subscriptions.subscribe(shard, options["timeout"]), options)
 
     def _unsubscribe(self, options: dict[str, Any]) -> None:
+        if not _has_servers():
+            self.stdout.write(ON_SQLITE)
+            return
         timeout, lost = options["timeout"], options["lost"]
 
         def leave(shard: str) -> str:
