@@ -5,6 +5,9 @@ SHARDING = {
     "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
     "RETIRED_MODELS": {"shop.oldmodel": "sharded"},
     "REPLICAS": {"shard01": ["shard01_replica"]},
+    "REPLICA_READS": True,                       # False: writes are recorded, reads stay away
+    "REPLICA_REDIS": "redis://127.0.0.1:6379/0", # where writes are recorded; default: MAP_REDIS
+    "REPLICA_MEMORY_SECONDS": 60,                # for how long: see routers.replicas
     # How a shard's server reaches the catalog's, to receive the reference models: libpq's keywords.
     "REFERENCE_SOURCE": {"host": "…", "port": 5432, "dbname": "…", "user": "…", "password": "…"},
     # How processes learn of a new shard map, and where they find the last one without the catalog.
@@ -22,7 +25,7 @@ SHARDING = {
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,9 @@ class Settings:
     slug_argument: str = "account_slug"
     retired_models: Mapping[str, str] = field(default_factory=dict)
     replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    replica_reads: bool = True
+    replica_redis: str | None = None
+    replica_memory_seconds: int = 60
     reference_source: Mapping[str, object] = field(default_factory=dict)
     map_redis: str | None = None
     map_file: Path | None = None
@@ -59,6 +65,11 @@ class Settings:
     probe_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     probe_token: str | None = None
     pooler_consoles: tuple[str, ...] = ()
+
+    @cached_property
+    def recorded(self) -> Mapping[str, tuple[str, ...]]:
+        """`replicas` where their reads are possible: without Redis nobody knows of a write."""
+        return self.replicas if self.replica_redis else {}
 
     def primary_of(self, alias: str | None) -> str | None:
         """The primary of a replica's alias; any other alias is its own."""
@@ -80,6 +91,9 @@ def settings() -> Settings:
         slug_argument=raw.get("SLUG_ARGUMENT", "account_slug"),
         retired_models={name.lower(): kind for name, kind in raw.get("RETIRED_MODELS", {}).items()},
         replicas={shard: tuple(aliases) for shard, aliases in raw.get("REPLICAS", {}).items()},
+        replica_reads=raw.get("REPLICA_READS", True),
+        replica_redis=raw.get("REPLICA_REDIS", raw.get("MAP_REDIS")),
+        replica_memory_seconds=raw.get("REPLICA_MEMORY_SECONDS", 60),
         reference_source=dict(raw.get("REFERENCE_SOURCE") or {}),
         map_redis=raw.get("MAP_REDIS"),
         map_file=Path(raw["MAP_FILE"]) if raw.get("MAP_FILE") else None,

@@ -17,6 +17,7 @@ from django.db import connections
 
 from routers.conf import settings
 from routers.exceptions import CrossAccount, InvalidAccount, RoutingError
+from routers.replicas import Unit, begin, end
 from routers.shard_map import shard_of
 
 __all__ = [
@@ -65,15 +66,18 @@ _scope: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)
 class Switch(ContextDecorator):
     """Puts a scope in force for a block, or for a decorated function. What the two below return."""
 
-    __slots__ = ("_token", "scope")
+    __slots__ = ("_token", "_unit", "scope")
 
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
         self._token: Token[Scope | None] | None = None
+        self._unit: Unit | None = None
 
     def __enter__(self) -> None:
         _refuse_open_transaction(_scope.get(), self.scope)
         self._token = _scope.set(self.scope)
+        if settings().recorded:
+            self._unit = begin()
 
     def __exit__(
         self,
@@ -82,6 +86,9 @@ class Switch(ContextDecorator):
         at: TracebackType | None,
     ) -> None:
         now, token, self._token = _scope.get(), self._token, None
+        if self._unit is not None:
+            end(self._unit)
+            self._unit = None
         try:
             if now is self.scope:
                 _scope.reset(token)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.datastructures import Join
 from django.db.models.sql.where import AND
 
+from routers.conf import settings
 from routers.context import Scope, current_scope
 from routers.exceptions import AccountNotSet, CrossAccount
 from routers.guards import (
@@ -28,6 +29,8 @@ from routers.guards import (
     translated,
 )
 from routers.placement import is_sharded
+from routers.replica_reads import HomeRows, ReplicaReads, placed
+from routers.replicas import wrote
 
 __all__ = ["AccountManager", "AccountQuery", "AccountQuerySet"]
 
@@ -114,7 +117,7 @@ def _not_combined(model: Any, one: Scope | None, other: Scope | None) -> str:
     return f"{model._meta.label}: queries begun for {one} and for {other} cannot be combined."
 
 
-class AccountQuerySet(models.QuerySet[M]):
+class AccountQuerySet(ReplicaReads[M]):
     """Rows of one account. Its methods are Django's; what leads out of the account raises."""
 
     def __init__(
@@ -123,6 +126,8 @@ class AccountQuerySet(models.QuerySet[M]):
         fresh = query is None
         super().__init__(model, AccountQuery(model) if fresh else query, using, hints)
         if fresh:
+            if settings().recorded:
+                self._iterable_class = HomeRows
             if using is not None:
                 self._check_alias(using)
             if (scope := current_scope()) is not None:
@@ -139,7 +144,8 @@ class AccountQuerySet(models.QuerySet[M]):
                 f"the query was begun for {begun} and is run while {now} is set. Begin it inside "
                 f"the `with` block where it is run."
             )
-        return self._db or begun.alias()  # type: ignore[attr-defined]
+        alias: str = self._db or begun.alias()  # type: ignore[attr-defined]
+        return placed(self, begun.account_id, alias) if settings().recorded else alias
 
     def using(self, alias: str | None) -> "AccountQuerySet[M]":
         if alias is not None:
@@ -186,10 +192,12 @@ class AccountQuerySet(models.QuerySet[M]):
     def _insert(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
         for row in objs:
             stamp(row, kwargs.get("using"))
+        self._writes()
         with translated(self.model):
             return super()._insert(objs, *args, **kwargs)  # type: ignore[misc]
 
     def _update(self, values: Any) -> int:
+        self._writes()
         with translated(self.model):
             return super()._update(values)  # type: ignore[misc]
 
@@ -197,6 +205,7 @@ class AccountQuerySet(models.QuerySet[M]):
         self._check_alias(str(using))
         if self._begun is None:
             raise AccountNotSet(self.model._meta.label)
+        self._writes()
         return super()._raw_delete(using)
 
     def _clone(self) -> Any:
@@ -228,6 +237,11 @@ class AccountQuerySet(models.QuerySet[M]):
         if self._hints:  # type: ignore[attr-defined]
             refuse_foreign_instance(scope, self._hints)  # type: ignore[attr-defined]
         self._query.bind(scope)  # type: ignore[attr-defined]
+
+    def _writes(self) -> None:
+        if settings().recorded:
+            scope = required_scope(self.model)
+            wrote(scope.alias(), scope.account_id)
 
     def _account(self) -> int | None:
         return self._begun.account_id if self._begun else None

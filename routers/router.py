@@ -10,6 +10,7 @@ from routers.context import current_scope
 from routers.exceptions import UnknownPlacement
 from routers.guards import refuse_cross_account, refuse_foreign_instance, required_scope
 from routers.placement import Placement, placement_of, placement_of_name
+from routers.replicas import wrote
 
 __all__ = ["ShardRouter"]
 
@@ -18,7 +19,8 @@ class ShardRouter:
     """Sharded models to the account's shard, global ones to the catalog, reference ones to both.
 
     Reference models are read from the account's own shard, so that joins work, and written in the
-    catalog.
+    catalog. Where a read may go to a replica, the queryset says so when it runs: an alias taken
+    here may be used after a write.
     """
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
@@ -31,9 +33,12 @@ class ShardRouter:
                 return CATALOG
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
-        if placement_of(model) is Placement.SHARDED:
-            return self._shard_for(model, hints)
-        return CATALOG
+        if placement_of(model) is not Placement.SHARDED:
+            return CATALOG
+        alias = self._shard_for(model, hints)
+        if settings().recorded:
+            wrote(alias, required_scope(model).account_id)
+        return alias
 
     def allow_relation(self, one: models.Model, other: models.Model, **hints: Any) -> bool | None:
         """Rows of one account, and reference rows beside anything. Raises CrossAccount."""
