@@ -1,10 +1,11 @@
 """Keeps a shard's copies what they are: written by replication, and whole while rows refer to them.
 
 Two triggers on each copy. One refuses every ordinary write; PostgreSQL does not fire it for the
-process that applies replication. The other fires only there: a row that the catalog deleted while
+process that applies replication. The other fires only there. A row that the catalog deleted while
 an insert on this shard began to refer to it stays (the insert's lock makes the two take turns), and
-`manage.py reference check` names it. The foreign key itself is not looked at when replication
-deletes.
+`manage.py reference check` names it: the foreign key itself is not looked at when replication
+deletes. A row that the catalog inserts takes the place of one that has its key already, which would
+otherwise stop replication.
 """
 
 from django.db import models
@@ -30,9 +31,16 @@ END $guard$;
 CREATE OR REPLACE FUNCTION routers_keep_used() RETURNS trigger LANGUAGE plpgsql AS $guard$
 DECLARE used boolean;
 BEGIN
-    FOR i IN 0 .. TG_NARGS / 3 - 1 LOOP
+    IF TG_OP = 'INSERT' THEN
+        EXECUTE format('DELETE FROM %I.%I WHERE %I = ($1).%I',
+                       TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[0], TG_ARGV[0]) USING NEW;
+        RETURN NEW;
+    ELSIF pg_trigger_depth() > 1 THEN
+        RETURN OLD; -- by the line above
+    END IF;
+    FOR i IN 1 .. TG_NARGS - 1 BY 3 LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I WHERE %I = ($1).%I)', TG_TABLE_SCHEMA,
-                       TG_ARGV[3 * i], TG_ARGV[3 * i + 1], TG_ARGV[3 * i + 2]) INTO used USING OLD;
+                       TG_ARGV[i], TG_ARGV[i + 1], TG_ARGV[i + 2]) INTO used USING OLD;
         IF used THEN
             RAISE WARNING '% in % was deleted in the catalog and is in use here: it stays',
                 OLD, TG_TABLE_NAME;
@@ -46,8 +54,8 @@ ON_WRITE = """
 CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OR DELETE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION {name}();
 """
-ON_DELETE = """
-CREATE OR REPLACE TRIGGER {name} BEFORE DELETE ON {table}
+ON_APPLY = """
+CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR DELETE ON {table}
     FOR EACH ROW EXECUTE FUNCTION {name}({arguments});
 ALTER TABLE {table} ENABLE REPLICA TRIGGER {name};
 """
@@ -82,13 +90,13 @@ def _protect(
     cursor: object, model: type[models.Model], there: set[str], found: dict[tuple[str, str], str]
 ) -> None:
     """Only what is missing: to make a trigger takes a lock that waits for every writer."""
-    table, users = model._meta.db_table, _users(model, there)
+    table, users = model._meta.db_table, [str(model._meta.pk.column), *_users(model, there)]
     execute = cursor.execute  # type: ignore[attr-defined]
     if (table, REFUSE) not in found:
         execute(ON_WRITE.format(name=REFUSE, table=f'"{table}"'))
     if found.get((table, KEEP)) != "".join(f"{name}\\000" for name in users):
         arguments = ", ".join(f"'{name}'" for name in users)
-        execute(ON_DELETE.format(name=KEEP, table=f'"{table}"', arguments=arguments))
+        execute(ON_APPLY.format(name=KEEP, table=f'"{table}"', arguments=arguments))
 
 
 def _users(model: type[models.Model], there: set[str]) -> list[str]:

@@ -168,28 +168,54 @@ def test_what_was_changed_by_hand_is_found_and_mended(cluster: Cluster) -> None:
     wait_for(cluster, "FR", "France")
 
 
-def test_a_row_in_the_way_of_replication_is_found_and_mended(cluster: Cluster) -> None:
+def test_a_row_of_a_shards_own_gives_way_to_the_catalogs(cluster: Cluster) -> None:
     by_hand(cluster, "shard02", "INSERT INTO tasks_country VALUES ('QE', 'in the way')")
     store(cluster, "QE", "Carried")
+    wait_for(cluster, "QE", "Carried")
+
+
+def test_replication_that_cannot_go_on_is_found_and_mended(cluster: Cluster) -> None:
+    by_hand(cluster, "shard02", "UPDATE tasks_task SET slug = 'taken' WHERE slug = 'leader'")
+    columns = "statement, example_input, example_output, cases, points, minutes, difficulty"
+    with cursor(cluster, "default", "app") as writing:
+        writing.execute(
+            f"INSERT INTO tasks_task (slug, title, {columns})"
+            f" SELECT 'taken', 'Taken', {columns} FROM tasks_task WHERE slug = 'leader'"
+        )
     said = manage(cluster, "owner", "reference", "check", "--timeout", "2", status=1)
-    assert "shard02 tasks.Country: 1 changed: QE" in said
+    assert "shard02 tasks.Task: 1 missing: " in said
     assert "have not received what the catalog holds: shard02" in said
+    status = json.loads(manage(cluster, "owner", "reference", "status", "--json"))
+    assert "it cannot apply" in status[1]["problem"]
     manage(cluster, "admin", "reference", "repair", "shard02", "--timeout", "2")
     store(cluster, "QE", "Carried again")
     wait_for(cluster, "QE", "Carried again")
+    with cursor(cluster, "default", "app") as writing:
+        writing.execute("DELETE FROM tasks_task WHERE slug = 'taken'")
 
 
-def test_a_row_that_is_used_stays_where_it_is_used(cluster: Cluster) -> None:
-    """It came into use after the look that comes before a deletion."""
+def test_a_row_that_comes_into_use_while_it_is_deleted_stays_there(cluster: Cluster) -> None:
     store(cluster, "QF", "Used")
     wait_for(cluster, "QF", "Used")
-    with cursor(cluster, "shard01", "admin") as writing:
-        writing.execute(COPIES_BY_HAND)
-        writing.execute(
+    with cursor(cluster, "shard01", "admin") as using:
+        using.execute(COPIES_BY_HAND)
+        using.execute("BEGIN")
+        using.execute("SELECT FROM tasks_country WHERE code = 'QF' FOR KEY SHARE")  # a foreign key
+        using.execute(
             "INSERT INTO assessments_testsession (id, account_id, code, test_id, candidate_id,"
             " country_id, status, created_at, maximum)"
             " VALUES (1, 4096, 'x', 1, 1, 'QF', 'invited', now(), 0)"
         )
+        with cursor(cluster, "default", "app") as writing:
+            writing.execute("DELETE FROM tasks_country WHERE code = 'QF'")
+        eventually(lambda: ask(cluster, "shard02", NAME, "QF") == [])
+        using.execute("COMMIT")
+    said = manage(cluster, "owner", "reference", "check", status=1)
+    assert "shard01 tasks.Country: 1 extra: QF" in said
+    said = manage(cluster, "admin", "reference", "repair", "shard01", status=1)
+    assert "shard01 refers to a reference row that the catalog has not" in said
+    store(cluster, "QF", "Stored again")
+    wait_for(cluster, "QF", "Stored again")
     code = """
 from django.db.models import ProtectedError
 from tasks.models import Country
@@ -200,15 +226,7 @@ except ProtectedError as error:
 """
     said = manage(cluster, "app", "shell", "-c", code)
     assert "tasks.Country is in use on shard01: 1 of assessments.TestSession.country" in said
-    with cursor(cluster, "default") as writing:
-        writing.execute("DELETE FROM tasks_country WHERE code = 'QF'")
-    eventually(lambda: ask(cluster, "shard02", NAME, "QF") == [])
-    said = manage(cluster, "owner", "reference", "check", status=1)
-    assert "shard01 tasks.Country: 1 extra: QF" in said
-    said = manage(cluster, "admin", "reference", "repair", "shard01", status=1)
-    assert "shard01 refers to a reference row that the catalog has not" in said
     by_hand(cluster, "shard01", "DELETE FROM assessments_testsession WHERE id = 1")
-    assert "1 tasks.Country" in manage(cluster, "admin", "reference", "repair", "shard01")
 
 
 @pytest.mark.parametrize("killed", ["default", "shard04"])
