@@ -13,6 +13,7 @@ from rich.table import Table
 from tests.bench.catalog import HOW, accounts_to_invite_in, outage
 from tests.bench.cluster import BENCH, config, infra, login, manage
 from tests.bench.crashes import bench_crashes
+from tests.bench.migrating import migrating_table
 from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
 from tests.bench.routing import TIMES, bench_routing, nanoseconds
 from tests.bench.seeding import bench_seeding
@@ -22,7 +23,7 @@ from tests.visitor import Visitor
 
 ACCOUNTS = 200
 OUTAGE_CLIENTS, OUTAGE_SECONDS = 6, 60
-PARTS = ("routing", "startup", "seeding", "pages", "crashes", "catalog")
+PARTS = ("routing", "startup", "seeding", "migrating", "pages", "crashes", "catalog")
 
 
 def main() -> None:
@@ -78,6 +79,10 @@ def _seeding(sessions: int) -> Table:
         median = statistics.median(done.ratio for done in rounds)
         table.add_row("median", "", "", "", f"{median:.2f}")
     return table
+
+
+def _migrating(sessions: int) -> Table:
+    return migrating_table(3)
 
 
 def _pages(sessions: int) -> Table:
