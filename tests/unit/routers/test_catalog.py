@@ -100,7 +100,8 @@ def guarded() -> Iterator[None]:
     yield
     connection_created.disconnect(dispatch_uid="routers.catalog")
     connection = connections["default"]
-    connection.execute_wrappers.clear()
+    others = [w for w in connection.execute_wrappers if "_guard" not in w.__qualname__]
+    connection.execute_wrappers[:] = others
     vars(connection).pop("is_usable", None)
 
 
