@@ -12,6 +12,7 @@ from django.urls import Resolver404, resolve
 
 from routers.conf import settings
 from routers.context import account_context, carry
+from routers.visitor import begin_request, end_request, keep
 
 __all__ = ["AccountMiddleware", "carry_stream"]
 
@@ -21,7 +22,7 @@ class AccountMiddleware:
 
     `SHARDING["ACCOUNT_FROM_SLUG"]` names the function (request, slug) → account id, which raises
     Http404 for a slug that is not there. Works under WSGI and ASGI. A response that streams keeps
-    the account while it does.
+    the account while it does. A request is one unit of work: see `routers.replicas`.
     """
 
     sync_capable = True
@@ -36,12 +37,23 @@ class AccountMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self._answer(request)
-        with self._account(request):
-            return carry_stream(self.get_response(request))
+        unit = begin_request(request)
+        try:
+            with self._account(request):
+                response = carry_stream(self.get_response(request))
+        finally:
+            end_request(unit)
+        return keep(response, unit)
 
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        with await sync_to_async(self._account)(request):
-            return carry_stream(await self.get_response(request))
+        unit = begin_request(request)
+        try:
+            with await sync_to_async(self._account)(request):
+                response = carry_stream(await self.get_response(request))
+        finally:
+            if unit is not None:
+                await sync_to_async(end_request)(unit)
+        return keep(response, unit)
 
     @staticmethod
     def _account(request: HttpRequest) -> AbstractContextManager[None]:

@@ -79,7 +79,7 @@ class Unit:
 
     def __init__(self, visitor: Callable[[], Mapping[str, str]] = dict) -> None:
         self._token = secrets.token_hex(6)
-        self._visitor = visitor
+        self.visitor = visitor
         self._wrote = self._failed = False
         self._choices: dict[int, Choice] = {}
         # Tokens on Redis: (name, token) → primary, and when it was last said.
@@ -131,7 +131,7 @@ class Unit:
                     written.settle(name, lsn, seen)
         if seen.state != "known":
             return Choice(primary, seen.state)
-        visitor = self._visitor()
+        visitor = self.visitor()
         lsn = max(seen.lsn, *(visitor.get(name, "") for name in names))
         replicas = settings().recorded[primary]
         candidates = [before.alias] if before else random.sample(replicas, len(replicas))
