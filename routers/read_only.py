@@ -116,7 +116,8 @@ class ApartConnection:
         connection, self._connection = self._connection, None
         if connection is None or connection.connection is None:
             return
-        with suppress(Error), deadline(connection, CLOSING_SECONDS):
+        # Whatever goes wrong here, the connection is thrown away.
+        with suppress(Exception), deadline(connection, CLOSING_SECONDS):
             connection.rollback()
             connection.set_autocommit(True)
             _give_back(connection)
