@@ -1,6 +1,6 @@
 """A replica: its slot on the primary, the copy it begins with, and how far it is behind."""
 
-__all__ = ["Lag", "cure", "discard", "drop_unused_slots", "keep_limits", "lag", "make", "trouble"]
+__all__ = ["Lag", "copy", "cure", "discard", "drop_unused_slots", "keep_limits", "lag", "trouble"]
 
 import contextlib
 import os
@@ -12,14 +12,16 @@ from pathlib import Path
 
 import psycopg2
 
-from infra.console import Step, run_logged
+from infra.console import Console, Step, run_logged
 from infra.credentials import Credentials
+from infra.errors import ClusterError
 from infra.layout import Layout
 from infra.logins import ask
 from infra.programs import Binaries, Program
 from infra.schema import Description
 from infra.supervise import basic_environment
 from infra.templating import File, write
+from infra.together import together
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,21 @@ def cure(alias: str) -> str:
     return f"`.venv/bin/python -m infra rebuild {alias}` copies it anew"
 
 
-def make(
+def copy(
+    console: Console,
+    d: Description,
+    layout: Layout,
+    binaries: Binaries,
+    credentials: Credentials,
+    names: list[str],
+) -> None:
+    """Make the replicas that have no data yet."""
+    if names:
+        with console.step(f"copy the data of {', '.join(names)} from the primary") as step:
+            together(lambda name: _copy(step, d, layout, binaries, credentials, name), names)
+
+
+def _copy(
     step: Step,
     d: Description,
     layout: Layout,
@@ -69,12 +85,16 @@ def _unfinished(layout: Layout, alias: str) -> Path:
 def _make_slot(d: Description, credentials: Credentials, alias: str) -> None:
     """A new slot in the place of one that an earlier copy or a discarded one had."""
     slots = "FROM pg_replication_slots WHERE slot_name = %s"
-    for sql in (
-        f"SELECT pg_terminate_backend(active_pid, 5000) {slots} AND active",
-        f"SELECT pg_drop_replication_slot(slot_name) {slots}",
-        "SELECT pg_create_physical_replication_slot(%s, true)",
-    ):
-        ask(d, credentials, d.replicas[alias], sql, alias)
+    primary = d.replicas[alias]
+    try:
+        for sql in (
+            f"SELECT pg_terminate_backend(active_pid, 5000) {slots} AND active",
+            f"SELECT pg_drop_replication_slot(slot_name) {slots}",
+            "SELECT pg_create_physical_replication_slot(%s, true)",
+        ):
+            ask(d, credentials, primary, sql, alias)
+    except psycopg2.Error as error:
+        raise ClusterError(f"{primary} has no slot for {alias}: {error}") from None
 
 
 def _write_down(path: Path) -> None:
@@ -95,8 +115,14 @@ def discard(layout: Layout, alias: str) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
-def drop_unused_slots(d: Description, credentials: Credentials, primary: str) -> list[str]:
+def drop_unused_slots(console: Console, d: Description, credentials: Credentials) -> None:
     """Drop the slots of replicas that the description no longer has; they would keep WAL."""
+    for primary in d.primaries:
+        for name in _drop_unused_slots(d, credentials, primary):
+            console.say(f"✓ drop the slot {name} on {primary}: no replica has that name")
+
+
+def _drop_unused_slots(d: Description, credentials: Credentials, primary: str) -> list[str]:
     sql = """SELECT slot_name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots
               WHERE slot_type = 'physical' AND NOT active AND slot_name ~ %s
                 AND slot_name <> ALL (%s)"""

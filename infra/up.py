@@ -2,9 +2,6 @@
 
 __all__ = ["Up"]
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
 
 from infra.console import Console
 from infra.credentials import Credentials, load_or_create
@@ -16,10 +13,11 @@ from infra.prepare import prepare
 from infra.programs import Binaries, Program, programs
 from infra.refresh import refresh
 from infra.render import render
-from infra.replicas import cure, discard, drop_unused_slots, keep_limits, make
+from infra.replicas import copy, cure, discard, drop_unused_slots, keep_limits
 from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool, wait_until_healthy
 from infra.supervise import Supervisor, stop_strays, strays
 from infra.templating import write
+from infra.together import together
 
 
 class Up:
@@ -129,7 +127,7 @@ class Up:
             return
         sync = self.d.postgres.fsync
         with self.console.step(f"make {len(missing)} PostgreSQL data directories"):
-            _together(
+            together(
                 lambda alias: initdb(
                     self.layout, self.binaries, self.credentials, alias, sync=sync
                 ),
@@ -164,14 +162,14 @@ class Up:
             self.console.say(f"✓ {done} {program.name}: its configuration changed")
 
     def _wait(self, group: list[Program]) -> None:
-        _together(
+        together(
             lambda program: wait_until_healthy(program, self.d, self.credentials, self.supervisor),
             group,
         )
 
     def _define_roles(self) -> None:
         if self.engine == "postgresql":
-            _together(self._define_roles_of, list(self.d.primaries))
+            together(self._define_roles_of, list(self.d.primaries))
 
     def _define_roles_of(self, alias: str) -> None:
         define_roles(self.d, self.layout, self.binaries, self.credentials, alias)
@@ -187,45 +185,16 @@ class Up:
         """Make, start and refresh the replicas. Returns what is wrong."""
         if self.engine != "postgresql":
             return []
-        _together(self._drop_unused_slots, list(self.d.primaries))
+        drop_unused_slots(self.console, self.d, self.credentials)
         trouble = []
         made = [p for p in self.replicas if self.layout.data(p.name).exists()]
         for group in (made, [p for p in self.replicas if p not in made]):
             try:
-                self._copy([p.name for p in group if p not in made])
+                names = [program.name for program in group if program not in made]
+                copy(self.console, self.d, self.layout, self.binaries, self.credentials, names)
                 self._start(group, "start")
-                _together(lambda p: wait_for_pool(self.d, self.credentials, p.name), group)
+                together(lambda p: wait_for_pool(self.d, self.credentials, p.name), group)
             except ClusterError as error:
                 cures = ", ".join(cure(program.name) for program in group)
                 trouble.append(f"{error}\nIf nothing else helps: {cures}.")
         return trouble
-
-    def _drop_unused_slots(self, primary: str) -> None:
-        for name in drop_unused_slots(self.d, self.credentials, primary):
-            self.console.say(f"✓ drop the slot {name} on {primary}: no replica has that name")
-
-    def _copy(self, names: list[str]) -> None:
-        if names:
-            with self.console.step(f"copy the data of {', '.join(names)} from the primary") as step:
-                _together(
-                    lambda name: make(
-                        step, self.d, self.layout, self.binaries, self.credentials, name
-                    ),
-                    names,
-                )
-
-
-def _together(work: Callable[[Any], None], items: Sequence[Any]) -> None:
-    """Do `work` for all items at once; raise what went wrong, for each that did."""
-    pool = ThreadPoolExecutor(max_workers=8)
-    try:
-        futures = [pool.submit(work, item) for item in items]
-        wait(futures)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for a deadline
-    errors = [error for future in futures if (error := future.exception())]
-    for error in errors:
-        if not isinstance(error, ClusterError):
-            raise error
-    if errors:
-        raise ClusterError("\n".join(map(str, errors)))
