@@ -21,7 +21,14 @@ from routers.conf import CATALOG, settings
 from routers.exceptions import RoutingError
 from routers.map_file import save_map
 from routers.map_redis import Line, redis_errors
-from routers.shard_map import Source, held_map, refresh_map, start_map
+from routers.shard_map import (
+    Source,
+    confirm_map,
+    confirmed_at,
+    held_map,
+    refresh_map,
+    start_map,
+)
 
 __all__ = ["redis_state", "start", "stop", "tell_every_second"]
 
@@ -117,6 +124,7 @@ def look() -> None:
         snapshot, source = held_map()
         if snapshot is None or source is not Source.CATALOG or (version or 0) > snapshot.version:
             snapshot = refresh_map()
+        confirm_map(version or 0)
         save_map(snapshot)
     except CatalogAway as error:
         logger.debug("%s", error)
@@ -141,7 +149,7 @@ def _tell() -> None:
     snapshot, _ = held_map()
     version = snapshot.version if snapshot else 0
     for listener in _listeners:
-        listener(version, time.time() - (contact.answered_at or STARTED_AT))
+        listener(version, time.time() - (confirmed_at() or STARTED_AT))
 
 
 _watcher: Watcher | None = None

@@ -16,13 +16,13 @@ from routers.catalog import contact
 from routers.conf import CATALOG, settings
 from routers.deadline import own_connection
 from routers.map_watch import redis_state
-from routers.shard_map import Source, held_map
+from routers.shard_map import Source, confirmed_at, held_map
 
 __all__ = ["Database", "Report", "report"]
 
 ANSWER_SECONDS = 1.0
 KEPT_SECONDS = 1.0
-STALE_SECONDS = 30.0
+STALE_LOOKS = 3  # so many missed looks at the catalog in a row
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def _report() -> Report:
 
 def _map_age() -> float | None:
     """Seconds since the catalog last confirmed this process's map; None: never."""
-    return round(time.time() - contact.answered_at, 1) if contact.answered_at else None
+    confirmed = confirmed_at()
+    return round(time.time() - confirmed, 1) if confirmed else None
 
 
 def _map_trouble(catalog: Database) -> Iterable[str]:
@@ -117,7 +118,7 @@ def _map_trouble(catalog: Database) -> Iterable[str]:
     elif source is Source.DISK:
         yield "map from disk"
     age = _map_age()
-    if age is not None and age > STALE_SECONDS:
+    if age is not None and age > STALE_LOOKS * settings().map_poll_seconds_with_redis:
         yield f"map not confirmed for {age:.0f} s"
     if contact.away_since:
         yield f"catalog away since {_moment(contact.away_since)}: {contact.error}"

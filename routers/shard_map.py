@@ -8,21 +8,20 @@ keeps the snapshot of a server's process new.
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
 from enum import StrEnum
-from itertools import groupby, pairwise
 from threading import Lock
-from types import MappingProxyType
 
 from routers.conf import CATALOG, settings
 from routers.exceptions import NoShardMap, RoutingError
+from routers.snapshot import SLOTS, ShardMap
 
 __all__ = [
     "SLOTS",
     "ShardMap",
     "Source",
+    "confirm_map",
+    "confirmed_at",
     "current_map",
     "held_map",
     "publish_map",
@@ -32,7 +31,6 @@ __all__ = [
     "use_map",
 ]
 
-SLOTS = 4096
 logger = logging.getLogger(__name__)
 
 
@@ -44,64 +42,12 @@ class Source(StrEnum):
     GIVEN = "given"  # by use_map
 
 
-@dataclass(frozen=True)
-class ShardMap:
-    """An immutable shard map: 4096 slots, pins, and the version under which it was stored."""
-
-    slots: tuple[str, ...]
-    pins: Mapping[int, str] = field(default_factory=dict)
-    version: int = 0
-
-    def __post_init__(self) -> None:
-        if len(self.slots) != SLOTS:
-            raise RoutingError(f"A shard map has {SLOTS} slots, not {len(self.slots)}.")
-        object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
-
-    def shard_of(self, account_id: int) -> str:
-        """The alias of the account's shard."""
-        return self.pins.get(account_id) or self.slots[account_id % SLOTS]
-
-    def slots_by_shard(self) -> Counter[str]:
-        """How many slots each shard has."""
-        return Counter(self.slots)
-
-    def runs(self) -> list[list[object]]:
-        """The slots as `[first slot, shard]` for each run of equal slots: how the map is stored."""
-        runs: list[list[object]] = []
-        first = 0
-        for shard, members in groupby(self.slots):
-            runs.append([first, shard])
-            first += sum(1 for _ in members)
-        return runs
-
-    @classmethod
-    def from_runs(
-        cls, runs: Sequence[Sequence[object]], pins: Mapping[int, str], version: int
-    ) -> "ShardMap":
-        """The opposite of `runs`. Raises RoutingError where they are not in order from slot 0."""
-        firsts = [int(str(first)) for first, _ in runs] + [SLOTS]
-        if firsts[0] != 0 or any(a >= b for a, b in pairwise(firsts)):
-            raise RoutingError(f"The runs of a shard map rise from 0 to {SLOTS}: {firsts[:-1]}.")
-        slots = [
-            str(shard)
-            for (_, shard), (first, after) in zip(runs, pairwise(firsts), strict=True)
-            for _ in range(first, after)
-        ]
-        return cls(tuple(slots), pins, version)
-
-    @classmethod
-    def even(cls, shards: Sequence[str]) -> "ShardMap":
-        """Slots dealt to the shards in turn, so that consecutive account ids spread evenly."""
-        if not shards:
-            raise RoutingError("A shard map needs at least one shard: SHARDING['SHARDS'] is empty.")
-        return cls(tuple(shards[slot % len(shards)] for slot in range(SLOTS)))
-
-
 class _Held:
     """This process's snapshot. One attribute, replaced whole: readers need no lock, writers do."""
 
     snapshot: ShardMap | None = None
     source = Source.CATALOG
+    confirmed_at: float | None = None
     lock = Lock()
 
 
@@ -131,6 +77,17 @@ def held_map() -> tuple[ShardMap | None, Source]:
     return _Held.snapshot, _Held.source
 
 
+def confirmed_at() -> float | None:
+    """When the catalog last said that this process's snapshot is the newest, in Unix seconds."""
+    return _Held.confirmed_at
+
+
+def confirm_map(version: int) -> None:
+    """The catalog says that this is the newest version."""
+    if _Held.snapshot is not None and _Held.snapshot.version == version:
+        _Held.confirmed_at = time.time()
+
+
 def refresh_map() -> ShardMap:
     """Read the newest map from the catalog and hold it. Raises NoShardMap and CatalogAway."""
     from routers.catalog import ask_catalog
@@ -139,7 +96,9 @@ def refresh_map() -> ShardMap:
     newest = ask_catalog(MapVersion.objects.order_by("-version").first)
     if newest is None:
         raise NoShardMap
-    return _hold_newer(newest.to_map(), Source.CATALOG)
+    held = _hold_newer(newest.to_map(), Source.CATALOG)
+    confirm_map(newest.version)
+    return held
 
 
 def start_map() -> ShardMap:

@@ -2,7 +2,7 @@ import pytest
 
 from routers import SLOTS, NoShardMap, RoutingError, ShardMap, refresh_map, shard_of
 from routers.models import MapVersion
-from routers.shard_map import publish_map, use_map
+from routers.shard_map import confirmed_at, publish_map, use_map
 
 EVEN = ShardMap.even(["shard01", "shard02", "shard03"])
 
@@ -102,3 +102,15 @@ def test_routing_asks_no_database(django_assert_num_queries) -> None:  # noqa: A
     with django_assert_num_queries(0):
         for account in range(1, 1000):
             shard_of(account)
+
+
+@pytest.mark.django_db
+def test_only_the_catalog_confirms_a_map_and_only_its_newest() -> None:
+    stored = publish_map(EVEN, reason="first")
+    use_map(ShardMap(EVEN.slots, {}, version=9))
+    before = confirmed_at()
+    refresh_map()
+    assert confirmed_at() == before
+    use_map(stored)
+    refresh_map()
+    assert confirmed_at() != before
