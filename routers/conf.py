@@ -13,7 +13,7 @@ SHARDING = {
     # How processes learn of a new shard map, and where they find the last one without the catalog.
     "MAP_REDIS": "redis://127.0.0.1:6379/0",     # new versions are announced there; None: polling
     "MAP_FILE": "/var/lib/shop/shard-map.json",  # the last known map; None: no copy on disk
-    "MAP_POLL_SECONDS": 1,                       # between looks at the catalog without Redis …
+    "MAP_POLL_SECONDS": 0.8,                     # between looks at the catalog without Redis …
     "MAP_POLL_SECONDS_WITH_REDIS": 10,           # … and with it
     "CATALOG_SECONDS": 2,                        # a server's process waits no longer for it
     # Who sees the inside in /readyz and /metrics: these networks, and who brings the token.
@@ -59,7 +59,7 @@ class Settings:
     reference_source: Mapping[str, object] = field(default_factory=dict)
     map_redis: str | None = None
     map_file: Path | None = None
-    map_poll_seconds: float = 1.0
+    map_poll_seconds: float = 0.8
     map_poll_seconds_with_redis: float = 10.0
     catalog_seconds: float = 2.0
     probe_networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -97,7 +97,7 @@ def settings() -> Settings:
         reference_source=dict(raw.get("REFERENCE_SOURCE") or {}),
         map_redis=raw.get("MAP_REDIS"),
         map_file=Path(raw["MAP_FILE"]) if raw.get("MAP_FILE") else None,
-        map_poll_seconds=raw.get("MAP_POLL_SECONDS", 1.0),
+        map_poll_seconds=raw.get("MAP_POLL_SECONDS", 0.8),
         map_poll_seconds_with_redis=raw.get("MAP_POLL_SECONDS_WITH_REDIS", 10.0),
         catalog_seconds=raw.get("CATALOG_SECONDS", 2.0),
         probe_networks=tuple(map(ip_network, raw.get("PROBE_NETWORKS", PRIVATE_NETWORKS))),

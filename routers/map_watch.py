@@ -1,7 +1,7 @@
 """Keeps a server process's shard map new: one daemon thread that listens, looks and saves.
 
 A new version is announced on Redis and read from the catalog at once. The catalog is looked at
-anyway, every ten seconds, or every second while Redis is away or not used. The thread has
+anyway, every ten seconds, or within every second while Redis is away or not used. The thread has
 connections of its own and works with short timeouts: no request ever waits for it.
 
 `start()` belongs into the process's entry point (wsgi.py, Celery's worker_init). A forked child
@@ -78,8 +78,9 @@ class Watcher(threading.Thread):
 
     def _listen(self) -> bool:
         """Wait for an announcement, a tick at most. Whether the catalog should be looked at."""
+        seconds = min(TICK_SECONDS, settings().map_poll_seconds)
         if self.redis_state == "off":
-            self._stopping.wait(min(TICK_SECONDS, settings().map_poll_seconds))
+            self._stopping.wait(seconds)
             return False
         began = time.monotonic()
         try:
@@ -87,7 +88,7 @@ class Watcher(threading.Thread):
         except redis_errors() as error:
             self._hang_up()
             self._told("away", f"Redis is away, the catalog is asked every second: {error}")
-            self._stopping.wait(TICK_SECONDS - (time.monotonic() - began))
+            self._stopping.wait(seconds - (time.monotonic() - began))
             return False
 
     def _heard(self) -> bool:
