@@ -21,13 +21,8 @@ from routers.conf import CATALOG, settings
 from routers.copies import Difference, differences, make_equal
 from routers.exceptions import RoutingError
 from routers.placement import reference_models
-from routers.replication import (
-    CopiesBehind,
-    frozen,
-    subscribed_shards,
-    wait_until,
-    written,
-)
+from routers.replication import CopiesBehind, frozen, wait_until, written
+from routers.replication_slots import subscribed_shards
 
 __all__ = [
     "Verdict",

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from django.db import Error, connections
 
 from routers.conf import CATALOG, settings
-from routers.replication import PUBLICATION, Slot, slot_of, slots
+from routers.replication_slots import PUBLICATION, Slot, slot_of, slots
 
 __all__ = ["CopyStatus", "copy_statuses"]
 

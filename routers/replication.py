@@ -1,67 +1,37 @@
 """The catalog's side of carrying reference models by logical replication.
 
-A publication of their tables, and for each shard a replication slot: it remembers how far that
-shard has come, and keeps the WAL that it still needs.
+A publication of their tables; waiting until shards have what was written; and holding writers off
+for a moment, so that a copy can be compared or made equal.
 """
 
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db import Error, connections, transaction
+from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 
-from routers.conf import CATALOG, settings
+from routers.conf import CATALOG
 from routers.deadline import own_connection
-from routers.direct import sqlstate
 from routers.exceptions import RoutingError
 from routers.placement import reference_models
+from routers.replication_slots import PUBLICATION, slot_of
 
 __all__ = [
-    "PUBLICATION",
     "CopiesBehind",
-    "Slot",
-    "create_slot",
-    "drop_slot",
     "frozen",
     "publish",
     "published_tables",
-    "slot_of",
-    "slots",
-    "subscribed_shards",
     "wait_until",
     "written",
 ]
 
-PUBLICATION = "routers_reference"
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.1  # seconds between two looks
-QUERY_CANCELED, OBJECT_IN_USE = "57014", "55006"
-
-OLD_TRANSACTIONS = """
-    SELECT pid, usename, to_char(xact_start, 'HH24:MI:SS') FROM pg_stat_activity
-    WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 3
-"""
-
-
-class Slot(NamedTuple):
-    """`behind` and `kept` are bytes of WAL: not received by the shard yet, and kept for it."""
-
-    name: str
-    active: bool
-    state: str
-    behind: int | None
-    kept: int | None
 
 
 class CopiesBehind(RoutingError):
     """Shards had not received within the time what the catalog holds."""
-
-
-def slot_of(shard: str) -> str:
-    """The name of a shard's slot, and of its subscription."""
-    return f"{PUBLICATION}_{re.sub('[^a-z0-9_]', '_', shard.lower())}"[:63]
 
 
 def publish() -> tuple[list[str], list[str]]:
@@ -136,74 +106,6 @@ def wait_until(shards: Iterable[str], lsn: str, timeout: float) -> None:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def subscribed_shards() -> set[str]:
-    """The shards that have a slot in the catalog; none on SQLite."""
-    if connections[CATALOG].vendor != "postgresql":
-        return set()
-    names = {slot.name for slot in slots()}
-    return {shard for shard in settings().shards if slot_of(shard) in names}
-
-
-def slots() -> list[Slot]:
-    """Every slot for reference models, sorted by name."""
-    with connections[CATALOG].cursor() as cursor:
-        cursor.execute(
-            "SELECT slot_name, active, coalesce(wal_status, 'lost'),"
-            " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), confirmed_flush_lsn)::bigint,"
-            " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn)::bigint"
-            " FROM pg_replication_slots WHERE starts_with(slot_name, %s) ORDER BY slot_name",
-            [f"{PUBLICATION}_"],
-        )
-        return [Slot(*row) for row in cursor.fetchall()]
-
-
-def create_slot(shard: str, timeout: float) -> None:
-    """Make the slot. Waits for every transaction that is open in the catalog's server, bounded."""
-    connection = connections[CATALOG]
-    try:
-        with transaction.atomic(using=CATALOG), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = {int(1000 * timeout)}")
-            cursor.execute(
-                "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [slot_of(shard)]
-            )
-    except Error as error:
-        if sqlstate(error) != QUERY_CANCELED:
-            raise
-        with connection.cursor() as cursor:
-            cursor.execute(OLD_TRANSACTIONS)
-            old = "; ".join(f"pid {pid} of {user} since {at}" for pid, user, at in cursor)
-        raise RoutingError(
-            f"The slot for {shard} was not made within {timeout:g} s: it waits for transactions "
-            f"that began before it in the catalog's server ({old or 'gone by now'}). Run it again "
-            f"when they are done."
-        ) from error
-
-
-def drop_slot(shard: str, timeout: float) -> bool:
-    """Drop the slot, once nobody uses it; whether there was one. Raises RoutingError."""
-    until, name, dropped = time.monotonic() + timeout, slot_of(shard), False
-    with connections[CATALOG].cursor() as cursor:
-        while True:
-            cursor.execute(
-                "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [name]
-            )
-            found = cursor.fetchone()
-            if found is None:
-                return dropped
-            if found[0] is None:
-                with _unless_taken():
-                    cursor.execute("SELECT pg_drop_replication_slot(%s)", [name])
-                    dropped = True
-            elif time.monotonic() > until:
-                raise RoutingError(
-                    f"The slot {name} is in use by pid {found[0]} of the catalog's server after "
-                    f"{timeout:g} s. A copy of {shard} may run elsewhere: stop it, or end that "
-                    f"process with pg_terminate_backend({found[0]})."
-                )
-            else:
-                time.sleep(FIRST_PAUSE)
-
-
 @contextmanager
 def frozen(timeout: float) -> Iterator[str]:
     """No write to reference tables in the catalog while the block runs; readers go on.
@@ -220,16 +122,6 @@ def frozen(timeout: float) -> Iterator[str]:
             cursor.execute(f"LOCK TABLE {tables} IN SHARE MODE")
         yield written()
         cursor.execute("SELECT 1")  # the lock was held to the end, or this raises
-
-
-@contextmanager
-def _unless_taken() -> Iterator[None]:
-    """A slot that somebody took between two looks."""
-    try:
-        yield
-    except Error as error:
-        if sqlstate(error) != OBJECT_IN_USE:
-            raise
 
 
 def _behind(names: dict[str, str], lsn: str) -> dict[str, str]:

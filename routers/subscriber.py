@@ -2,8 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db import connections, transaction
@@ -11,25 +9,24 @@ from django.db.backends.utils import CursorWrapper
 
 from routers.conf import CATALOG, settings
 from routers.copies import in_use_named, make_equal
-from routers.direct import LOCK_CLASS, Limits, refuse_pooler, set_limits
 from routers.exceptions import RoutingError
-from routers.replication import PUBLICATION, create_slot, drop_slot, frozen, slot_of, slots
+from routers.replication import frozen
+from routers.replication_slots import PUBLICATION, create_slot, drop_slot, slot_of, slots
 
 __all__ = [
     "Subscription",
-    "alone",
     "create",
     "end",
     "find",
     "is_kept",
     "restart",
+    "rights",
     "set_source",
     "source_changed",
     "start",
 ]
 
-SUBSCRIBING = 2  # the second half of an advisory lock; 1 is a migration
-LOCK_SECONDS, PAUSE = 20, 0.02
+PAUSE = 0.02  # seconds between two looks
 
 SUBSCRIPTION = """
     SELECT oid, subenabled, obj_description(oid, 'pg_subscription'),
@@ -65,7 +62,7 @@ def create(shard: str, timeout: float) -> None:
     The slot is made by the catalog itself where we may do that: from there it can be called off.
     """
     name, source = slot_of(shard), _source()
-    may_make_slots = _rights(CATALOG)[0]
+    may_make_slots = rights(CATALOG)[0]
     if is_kept(shard) is False:
         drop_slot(shard, timeout)
     if is_kept(shard) is None and may_make_slots:
@@ -183,49 +180,9 @@ def _note_source(cursor: CursorWrapper, name: str, source: str) -> None:
     cursor.execute(f"COMMENT ON SUBSCRIPTION {name} IS '{_digest(source)}'")
 
 
-def _rights(alias: str) -> tuple[bool, str, bool]:
+def rights(alias: str) -> tuple[bool, str, bool]:
     """Whether we are a superuser there, our name, whether we may subscribe without being one."""
     with connections[alias].cursor() as cursor:
         cursor.execute(RIGHTS)
         is_superuser, role, may_subscribe = cursor.fetchone()
     return is_superuser, role, may_subscribe
-
-
-@contextmanager
-def alone(shard: str, timeout: float) -> Iterator[None]:
-    """One run at a time on a shard, with the rights that it needs; its connection is closed then.
-
-    Raises RoutingError.
-    """
-    connection, key = connections[shard], [LOCK_CLASS, SUBSCRIBING]
-    try:
-        connection.ensure_connection()
-        refuse_pooler(connection)
-        is_superuser, role, may_subscribe = _rights(shard)
-        if not (is_superuser or may_subscribe):
-            raise RoutingError(
-                f"{role} may not subscribe {shard}: that takes a superuser, or from PostgreSQL 16 "
-                f"on a member of pg_create_subscription who may execute "
-                f"pg_replication_origin_advance. Run it with settings whose DATABASES log in so."
-            )
-        with connection.cursor() as cursor:
-            if is_superuser:  # there is a password in what comes
-                cursor.execute("SET log_statement = 'none'; SET log_min_error_statement = 'panic'")
-                cursor.execute("SET log_min_duration_statement = -1")
-            until = time.monotonic() + LOCK_SECONDS  # a killed run's goes with its last statement
-            while not _had(cursor, key):
-                if time.monotonic() > until:
-                    raise RoutingError(
-                        f"Another run has been at work on the subscription of {shard} for "
-                        f"{LOCK_SECONDS} s. Run this again when it is done."
-                    )
-                time.sleep(PAUSE)
-        set_limits(connection, Limits(lock_timeout=timeout, statement_timeout=timeout))
-        yield
-    finally:
-        connection.close()
-
-
-def _had(cursor: CursorWrapper, key: list[int]) -> bool:
-    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-    return bool(cursor.fetchone()[0])

@@ -12,31 +12,27 @@ pg_replication_origin_advance. In the catalog the subscription logs in with the 
 SHARDING["REFERENCE_SOURCE"], which needs REPLICATION and no right to write.
 """
 
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from django.db import Error, connections
+from django.db.backends.utils import CursorWrapper
 
 from routers.conf import settings
 from routers.copies import make_equal
+from routers.direct import LOCK_CLASS, Limits, refuse_pooler, set_limits
 from routers.exceptions import RoutingError
-from routers.replication import (
-    CopiesBehind,
-    drop_slot,
-    frozen,
-    published_tables,
-    slot_of,
-    wait_until,
-    written,
-)
+from routers.replication import CopiesBehind, frozen, published_tables, wait_until, written
+from routers.replication_slots import drop_slot, slot_of
 from routers.subscriber import (
     Subscription,
-    alone,
     create,
     end,
     find,
     is_kept,
     restart,
+    rights,
     set_source,
     source_changed,
     start,
@@ -44,13 +40,16 @@ from routers.subscriber import (
 
 __all__ = ["repair", "subscribe", "unsubscribe"]
 
+SUBSCRIBING = 2  # the second half of an advisory lock; 1 is a migration
+LOCK_SECONDS, PAUSE = 20, 0.02
+
 
 def subscribe(shard: str, timeout: float = 30) -> str:
     """See to it that the shard is subscribed to all reference models, and has caught up.
 
     Returns what was done. Changes nothing twice; takes up what a killed run left.
     """
-    with alone(shard, timeout):
+    with _alone(shard, timeout):
         tables, kept = published_tables(), is_kept(shard)
         found = find(shard)
         if found and kept is not True:
@@ -72,7 +71,7 @@ def unsubscribe(shard: str, timeout: float = 30, *, lost: bool = False) -> bool:
     """
     if lost or shard not in settings().shards:
         return drop_slot(shard, timeout)
-    with alone(shard, timeout):
+    with _alone(shard, timeout):
         return end(shard, timeout)
 
 
@@ -82,7 +81,7 @@ def repair(shard: str, timeout: float = 30) -> dict[str, int]:
     Where replication does not move, for a row of the shard's own is in its way, it is stopped and
     started from the catalog's present state.
     """
-    with alone(shard, timeout):
+    with _alone(shard, timeout):
         found = find(shard)
         if found is None or is_kept(shard) is not True:
             raise RoutingError(
@@ -126,3 +125,43 @@ def _mend(shard: str, found: Subscription, tables: set[str], timeout: float) -> 
                 f"ALTER SUBSCRIPTION {slot_of(shard)} REFRESH PUBLICATION WITH (copy_data = false)"
             )
         yield f"tables: {', '.join(sorted(tables)) or 'none'}"
+
+
+@contextmanager
+def _alone(shard: str, timeout: float) -> Iterator[None]:
+    """One run at a time on a shard, with the rights that it needs; its connection is closed then.
+
+    Raises RoutingError.
+    """
+    connection, key = connections[shard], [LOCK_CLASS, SUBSCRIBING]
+    try:
+        connection.ensure_connection()
+        refuse_pooler(connection)
+        is_superuser, role, may_subscribe = rights(shard)
+        if not (is_superuser or may_subscribe):
+            raise RoutingError(
+                f"{role} may not subscribe {shard}: that takes a superuser, or from PostgreSQL 16 "
+                f"on a member of pg_create_subscription who may execute "
+                f"pg_replication_origin_advance. Run it with settings whose DATABASES log in so."
+            )
+        with connection.cursor() as cursor:
+            if is_superuser:  # there is a password in what comes
+                cursor.execute("SET log_statement = 'none'; SET log_min_error_statement = 'panic'")
+                cursor.execute("SET log_min_duration_statement = -1")
+            until = time.monotonic() + LOCK_SECONDS  # a killed run's goes with its last statement
+            while not _had(cursor, key):
+                if time.monotonic() > until:
+                    raise RoutingError(
+                        f"Another run has been at work on the subscription of {shard} for "
+                        f"{LOCK_SECONDS} s. Run this again when it is done."
+                    )
+                time.sleep(PAUSE)
+        set_limits(connection, Limits(lock_timeout=timeout, statement_timeout=timeout))
+        yield
+    finally:
+        connection.close()
+
+
+def _had(cursor: CursorWrapper, key: list[int]) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
+    return bool(cursor.fetchone()[0])
