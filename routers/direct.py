@@ -28,6 +28,7 @@ __all__ = [
     "ReachedThroughPooler",
     "Stopped",
     "exclusive",
+    "introduce",
     "lock_not_had",
     "refuse_pooler",
     "set_limits",
@@ -81,7 +82,7 @@ def exclusive(
     try:
         refuse_pooler(connection)
         if connection.vendor == "postgresql":
-            _introduce(connection, purpose)
+            introduce(connection, purpose)
             _take_lock(connection, limits.wait, stop)
         set_limits(connection, limits)
         yield connection
@@ -139,7 +140,7 @@ def _announced_pid(connection: BaseDatabaseWrapper) -> int:
     return pid
 
 
-def _introduce(connection: BaseDatabaseWrapper, purpose: str) -> None:
+def introduce(connection: BaseDatabaseWrapper, purpose: str) -> None:
     """Say who we are to whoever looks at pg_stat_activity, and be missed soon when we are gone."""
     name = f"{purpose} {socket.gethostname()}:{os.getpid()}"[:63]
     with connection.cursor() as cursor:

@@ -11,14 +11,14 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.db import connections
+from django.db import Error, connections
 from django.utils import timezone
 
 from routers.conf import CATALOG
-from routers.direct import LOCK_CLASS, refuse_pooler
+from routers.direct import LOCK_CLASS, introduce, refuse_pooler
 from routers.models import MigrationRecord
 
 __all__ = ["Entry", "exists", "history", "new_run", "present"]
@@ -48,6 +48,7 @@ def present(run: str) -> Iterator[None]:
         _mark_interrupted()
         yield
         return
+    introduce(connection, f"migrate_shards {run}")
     key = [LOCK_CLASS, _lock_of(run)]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)
@@ -55,7 +56,8 @@ def present(run: str) -> Iterator[None]:
         _mark_interrupted()
         yield
     finally:
-        with connection.cursor() as cursor:
+        # The catalog may have gone meanwhile, and the lock with it: what was done is still told.
+        with suppress(Error), connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 

@@ -22,7 +22,7 @@ __all__ = ["drift_table", "failure", "history_table", "report", "show"]
 @contextmanager
 def report(stream: TextIO, total: int) -> Iterator[Report]:
     """The display that suits the stream, for `total` databases."""
-    console = Console(file=stream)
+    console = Console(file=stream, highlight=False)
     if not console.is_terminal:
         yield _Lines(stream, total)
         return
@@ -33,9 +33,9 @@ def report(stream: TextIO, total: int) -> Iterator[Report]:
 
 def show(stream: TextIO, table: Table) -> None:
     """Print a table; in a log its lines are as long as they need to be."""
-    console = Console(file=stream)
+    console = Console(file=stream, highlight=False)
     if not console.is_terminal:
-        console = Console(file=stream, width=200)
+        console = Console(file=stream, highlight=False, width=200)
     console.print(table)
 
 

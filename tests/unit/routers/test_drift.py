@@ -42,19 +42,27 @@ ON_SQLITE: list[tuple[str, Seen]] = [
 DAMAGES = ON_POSTGRESQL if CONFIG else ON_SQLITE
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Project]:
-    """A migrated catalog and three migrated shards."""
-    with project(tmp_path) as fresh:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A migrated catalog and three migrated shards, to be copied."""
+    with project(tmp_path_factory.mktemp("whole")) as fresh:
         fresh.run()
         yield fresh
 
 
+@pytest.fixture
+def made(tmp_path: Path, whole: Project) -> Iterator[Project]:
+    """A copy of them."""
+    with project(tmp_path, whole) as fresh:
+        yield fresh
+
+
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+def damaged(
+    tmp_path_factory: pytest.TempPathFactory, whole: Project
+) -> Iterator[list[dict[str, Any]]]:
     """What the check finds where one shard has all the damage at once."""
-    with project(tmp_path_factory.mktemp("damaged")) as fresh:
-        fresh.run()
+    with project(tmp_path_factory.mktemp("damaged"), whole) as fresh:
         if not CONFIG:
             (index,) = fresh.query(
                 "shard02", "SELECT name FROM sqlite_master WHERE sql LIKE '%INDEX%(\"kind_id\")'"

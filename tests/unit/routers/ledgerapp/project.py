@@ -130,17 +130,24 @@ def _postgresql(given: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def project(folder: Path) -> Iterator[Project]:
-    """A project on SQLite files, or on databases of its own on the test servers."""
+def project(folder: Path, like: Project | None = None) -> Iterator[Project]:
+    """A project on SQLite files, or on databases of its own on the test servers.
+
+    `like`: one whose databases are copied; nobody may use them meanwhile.
+    """
     shutil.copytree(BASE, folder / "history", ignore=shutil.ignore_patterns("__pycache__"))
     aliases = ("default", *SHARDS)
     if not CONFIG:
-        yield Project(folder, {alias: _file(folder, alias) for alias in aliases})
+        databases = {alias: _file(folder, alias) for alias in aliases}
+        for alias in aliases if like else ():
+            shutil.copy(like.databases[alias]["NAME"], databases[alias]["NAME"])
+        yield Project(folder, databases)
         return
     databases = {alias: _server(alias) for alias in aliases}
     try:
-        for given in databases.values():
-            _on_server(given, f"CREATE DATABASE {given['NAME']} TEMPLATE template0")
+        for alias, given in databases.items():
+            template = like.databases[alias]["NAME"] if like else "template0"
+            _on_server(given, f"CREATE DATABASE {given['NAME']} TEMPLATE {template}")
         yield Project(folder, dict(databases))
     finally:
         for given in databases.values():
