@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import DatabaseError, connections, models
 from django.db.models import Avg, Count, F, Max, Min, Prefetch, Q, StdDev, Sum, Value
 from django.db.models.expressions import Exists, OuterRef, Window
 from django.db.models.functions import Collate, Lower, NullIf, Rank
@@ -12,6 +12,7 @@ from django.db.models.functions import Collate, Lower, NullIf, Rank
 from routers import CrossAccount, RoutingError, account_context, all_accounts, shard_of
 from routers.exceptions import NotDivisible
 from routers.fan_out import fan_out
+from routers.read_only import ThreadsConnection
 from tests.unit.routers.shop.models import Currency, Line, Order, Plan
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -325,3 +326,20 @@ def test_expressions_and_related_orders() -> None:
     nulls = Order.objects.annotate(k=NullIf("title", Value("order 3")))
     assert titles(fan_out(nulls.order_by(F("k").desc(nulls_last=True))))[-1] == "order 3"
     assert titles(fan_out(nulls.order_by(F("k").asc(nulls_first=True)).reverse()))[-1] == "order 3"
+
+
+def test_the_callers_own_connection_only_reads_meanwhile() -> None:
+    """Each step is read-only; before and after it, the transaction is the caller's to write in."""
+    order = orders()[0]
+    shard = shard_of(order.account_id)
+    change = f"UPDATE shop_order SET title = 'changed' WHERE id = {order.pk}"
+    with (
+        pytest.raises(DatabaseError, match=r"read-?only"),
+        ThreadsConnection(shard).step(),
+        connections[shard].cursor() as cursor,
+    ):
+        cursor.execute(change)
+    assert fan_out(Order.objects.order_by("title")).first().title == "order 0"
+    with connections[shard].cursor() as cursor:
+        cursor.execute(change)
+    assert fan_out(Order.objects.order_by("title")).first().title == "changed"
