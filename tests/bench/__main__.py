@@ -13,6 +13,7 @@ from rich.table import Table
 from tests.bench.catalog import HOW, accounts_to_invite_in, outage
 from tests.bench.cluster import BENCH, config, infra, login, manage
 from tests.bench.crashes import bench_crashes
+from tests.bench.fan_out import bench_fan_out
 from tests.bench.migrating import migrating_table
 from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
 from tests.bench.routing import TIMES, bench_routing, nanoseconds
@@ -23,7 +24,7 @@ from tests.visitor import Visitor
 
 ACCOUNTS = 200
 OUTAGE_CLIENTS, OUTAGE_SECONDS = 6, 60
-PARTS = ("routing", "startup", "seeding", "migrating", "pages", "crashes", "catalog")
+PARTS = ("routing", "startup", "seeding", "migrating", "fan_out", "pages", "crashes", "catalog")
 
 
 def main() -> None:
@@ -83,6 +84,17 @@ def _seeding(sessions: int) -> Table:
 
 def _migrating(sessions: int) -> Table:
     return migrating_table(3)
+
+
+def _fan_out(sessions: int) -> Table:
+    table = Table("read", "shards", "slowest ms", "fan_out ms", "ratio", "to all in turn")
+    table.title = "fan_out, against the slowest shard alone and all shards one after another"
+    for figure in bench_fan_out():
+        times = (statistics.median(each) * 1000 for each in (figure.slowest, figure.together))
+        ratios = (figure.ratio(figure.slowest), figure.ratio(figure.in_turn))
+        shown = (*(f"{each:.1f}" for each in times), *(f"{each:.2f}" for each in ratios))
+        table.add_row(figure.read, str(figure.shards), *shown)
+    return table
 
 
 def _pages(sessions: int) -> Table:
