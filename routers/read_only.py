@@ -4,7 +4,7 @@ import math
 import os
 import socket
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any
@@ -15,6 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from routers.deadline import CONNECT_SECONDS, deadline
 
 __all__ = ["CLOSING_SECONDS", "ApartConnection", "ThreadsConnection", "is_away", "readable_apart"]
+
+Rows = Generator[Any, None, None]
 
 READ_ONLY = "SET TRANSACTION READ ONLY"
 GRACE_SECONDS = 1.0  # what the server may take to say itself that its time is up
@@ -67,8 +69,11 @@ class ThreadsConnection:
 
     hang_up = interrupt
 
-    def close(self) -> None:
-        """The connection stays as it was."""
+    def close(self, rows: Rows | None) -> None:
+        """Close the cursor of the rows; the connection stays as it was."""
+        if rows is not None:
+            with suppress(Error):  # the cursor went with a transaction that was rolled back
+                rows.close()
 
 
 class ApartConnection:
@@ -111,13 +116,15 @@ class ApartConnection:
         """The driver's connection; None while it is being made, which has its own time limit."""
         return self._connection.connection if self._connection else None
 
-    def close(self) -> None:
-        """End the transaction and give the connection back. Can be called twice."""
+    def close(self, rows: Rows | None) -> None:
+        """Close the cursor, end the transaction, give the connection back. Twice is once."""
         connection, self._connection = self._connection, None
         if connection is None or connection.connection is None:
             return
         # Whatever goes wrong here, the connection is thrown away.
         with suppress(Exception), deadline(connection, CLOSING_SECONDS):
+            if rows is not None:
+                rows.close()
             connection.rollback()
             connection.set_autocommit(True)
             _give_back(connection)

@@ -8,7 +8,6 @@ and any SQLite database (one in memory belongs to one thread), is read by the ca
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -104,10 +103,7 @@ class _ShardRead:
         """Give back what is held. Can be called twice."""
         self.ended = True
         rows, self._rows = self._rows, None
-        if rows is not None:
-            with suppress(Exception):  # a cursor whose connection is gone cannot be closed
-                rows.close()
-        self._connection.close()
+        self._connection.close(rows)
 
 
 class ShardReads:
