@@ -45,7 +45,8 @@ def account_of_id(model: type[models.Model], pk: Any, *, timeout: float = TIMEOU
     if away:
         raise next(iter(away.values()))
     asked = ", ".join(alias for shards in _in_turn(key) for alias in shards)
-    raise model.DoesNotExist(f"No {model._meta.label} has the key {pk}. Asked were {asked}.")
+    missing = f"No {model._meta.label} has the key {pk}. Asked were {asked}."
+    raise model.DoesNotExist(missing)  # type: ignore[attr-defined]
 
 
 def _in_turn(key: int) -> list[list[str]]:
