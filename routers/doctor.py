@@ -45,6 +45,10 @@ class Rule:
 
 
 RULES = {
+    "W100": Rule(
+        "This cannot be read as Python: {what}.",
+        "Mend it, or keep it outside the apps' folders.",
+    ),
     "W101": Rule(
         "{what}() without `using` works on the catalog, not on the account's shard.",
         "`with account_atomic():`; for the catalog say so: `using=CATALOG`.",
@@ -130,7 +134,7 @@ class Finding:
 
 
 def examine(paths: Iterable[Path]) -> list[Finding]:
-    """What the files and folders hold, sorted. Raises FileNotFoundError and SyntaxError."""
+    """What the files and folders hold, sorted. Raises FileNotFoundError."""
     project = _project()
     files = sorted({file for path in paths for file in _files(path)})
     return sorted({found for file in files for found in _examine_file(file, project)})
@@ -203,13 +207,18 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _examine_file(file: Path, project: Project) -> Iterator[Finding]:
-    text = file.read_text(encoding="utf-8")
-    if not WORTH_PARSING.search(text):
+    try:
+        text = file.read_text(encoding="utf-8")
+        if not WORTH_PARSING.search(text):
+            return
+        tree = ast.parse(text, str(file))
+    except (SyntaxError, ValueError) as error:
+        yield _finding("W100", file, getattr(error, "lineno", None) or 1, str(error))
         return
-    tree, lines = ast.parse(text, str(file)), text.splitlines()
+    lines = text.splitlines()
     for seen in look(tree, project, in_migration=file.parent.name == "migrations"):
         if not _is_allowed(seen, lines):
-            yield _finding(seen, _shown(file))
+            yield _finding(seen.rule, file, seen.node.lineno, seen.what)
 
 
 def _is_allowed(seen: Seen, lines: list[str]) -> bool:
@@ -221,11 +230,10 @@ def _is_allowed(seen: Seen, lines: list[str]) -> bool:
     return False
 
 
-def _finding(seen: Seen, path: str) -> Finding:
-    rule = RULES[seen.rule]
+def _finding(name: str, file: Path, line: int, what: str) -> Finding:
+    rule = RULES[name]
     level = "hint" if rule.hint else "warning"
-    problem = rule.problem.format(what=seen.what)
-    return Finding(path, seen.node.lineno, seen.rule, level, problem, rule.cure)
+    return Finding(_shown(file), line, name, level, rule.problem.format(what=what), rule.cure)
 
 
 def _shown(file: Path) -> str:

@@ -28,7 +28,7 @@ class Command(BaseCommand):
             return
         try:
             findings = examine(paths or own_code())
-        except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise CommandError(str(error)) from error
         self._show(findings, as_json=options["json"])
         if any(options["strict"] or found.level == "warning" for found in findings):

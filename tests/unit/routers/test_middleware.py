@@ -108,6 +108,15 @@ def test_account_is_set_under_asgi_too() -> None:
     assert current_account() is None
 
 
+def test_account_ends_with_a_view_that_fails_under_asgi() -> None:
+    async def visit() -> int | None:
+        with pytest.raises(ValueError, match="acme"):
+            await AsyncClient().get("/a/acme/fail/")
+        return current_account()
+
+    assert asyncio.run(visit()) is None
+
+
 # Streams
 
 

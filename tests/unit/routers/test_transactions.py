@@ -46,6 +46,19 @@ def test_a_decorated_function_finds_the_account_of_each_call(account: int) -> No
         assert [order.title for order in Order.objects.all()] == ["one"]
 
 
+@account_atomic()
+def count_down(number: int) -> int:
+    Order.objects.create(title=str(number))
+    return number and count_down(number - 1)
+
+
+def test_a_decorated_function_may_call_itself() -> None:
+    with account_context(1):
+        assert count_down(3) == 0
+        assert Order.objects.count() == 4
+        assert len(connections[shard_of(1)].savepoint_ids) == 0
+
+
 def test_blocks_nest() -> None:
     """The inner one, a savepoint, is undone by itself; so it is not without a savepoint."""
     with account_context(1), account_atomic():
