@@ -16,6 +16,7 @@ from tests.bench.crashes import bench_crashes
 from tests.bench.fan_out import bench_fan_out
 from tests.bench.migrating import migrating_table
 from tests.bench.pages import CLIENTS, REQUESTS, bench_pages
+from tests.bench.replicas import replicas_table
 from tests.bench.routing import TIMES, bench_routing, nanoseconds
 from tests.bench.seeding import bench_seeding
 from tests.bench.startup import bench_startup
@@ -24,7 +25,17 @@ from tests.visitor import Visitor
 
 ACCOUNTS = 200
 OUTAGE_CLIENTS, OUTAGE_SECONDS = 6, 60
-PARTS = ("routing", "startup", "seeding", "migrating", "fan_out", "pages", "crashes", "catalog")
+PARTS = (
+    "routing",
+    "startup",
+    "seeding",
+    "migrating",
+    "fan_out",
+    "replicas",
+    "pages",
+    "crashes",
+    "catalog",
+)
 
 
 def main() -> None:
@@ -54,6 +65,10 @@ def _routing(sessions: int) -> Table:
         table.add_row(found.query, f"{found.plain_us:.0f}", f"{median:.3f}", spread)
     table.caption = f"21 rounds of {TIMES}, plain and routed in turn"
     return table
+
+
+def _replicas(sessions: int) -> Table:
+    return replicas_table()
 
 
 def _startup(sessions: int) -> Table:
