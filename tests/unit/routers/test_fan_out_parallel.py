@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -128,15 +128,16 @@ class Wire:
     def _pump(self, one: socket.socket, other: socket.socket) -> None:
         try:
             while data := one.recv(65536):
-                if self.frozen.is_set():
-                    return
-                other.sendall(data)
+                if not self.frozen.is_set():
+                    other.sendall(data)
             other.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
 
     def close(self) -> None:
         for each in self.open:
+            with suppress(OSError):  # who waits in recv() is woken by this, and not by close()
+                each.shutdown(socket.SHUT_RDWR)
             each.close()
 
 
