@@ -6,7 +6,6 @@ import socket
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from threading import Thread
 from typing import Any
 
 from django.db import Error, InterfaceError, OperationalError, connections, transaction
@@ -14,13 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from routers.deadline import CONNECT_SECONDS, deadline
 
-__all__ = ["CLOSING_SECONDS", "ApartConnection", "ThreadsConnection", "is_away", "readable_apart"]
+__all__ = ["ApartConnection", "ThreadsConnection", "is_away", "readable_apart"]
 
 Rows = Generator[Any, None, None]
 
 READ_ONLY = "SET TRANSACTION READ ONLY"
 GRACE_SECONDS = 1.0  # what the server may take to say itself that its time is up
 CLOSING_SECONDS = 1.0
+NOTICED_MS = 1000  # until the server ends a query whose client has gone
 MAX_CONNECT_SECONDS = 5  # nothing can interrupt it
 IDLE_CONNECTIONS = 4  # kept for each shard, for as long as CONN_MAX_AGE says
 
@@ -64,10 +64,8 @@ class ThreadsConnection:
                 cursor.execute(READ_ONLY)
                 yield
 
-    def interrupt(self) -> None:
+    def hang_up(self) -> None:
         """Nothing runs while the calling thread does something else."""
-
-    hang_up = interrupt
 
     def close(self, rows: Rows | None) -> None:
         """Close the cursor of the rows; the connection stays as it was."""
@@ -102,19 +100,14 @@ class ApartConnection:
             del connections[self._alias]
             connections.close_all()  # of this thread: a prefetch may have gone to the catalog
 
-    def interrupt(self) -> None:
-        """Ask the server to end the step that is running in another thread."""
-        if raw := self._raw():
-            Thread(target=_cancel, args=(raw,), name="fan-out-cancel", daemon=True).start()
-
     def hang_up(self) -> None:
-        """End that step where the server does not answer."""
-        if raw := self._raw():
-            _hang_up(raw)
+        """End the step that is running in another thread; the server notices within a second.
 
-    def _raw(self) -> Any:
-        """The driver's connection; None while it is being made, which has its own time limit."""
-        return self._connection.connection if self._connection else None
+        Not the driver's cancel(): it keeps the whole process waiting for a server that is frozen.
+        """
+        raw: Any = self._connection.connection if self._connection else None
+        with suppress(Exception), socket.socket(fileno=os.dup(raw.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)  # or it is being made, or ends at this instant
 
     def close(self, rows: Rows | None) -> None:
         """Close the cursor, end the transaction, give the connection back. Twice is once."""
@@ -146,7 +139,10 @@ class ApartConnection:
         with deadline(connection, self._seconds + GRACE_SECONDS):
             connection.set_autocommit(False)
             with connection.cursor() as cursor:
-                cursor.execute(f"{READ_ONLY}; SET LOCAL statement_timeout = {milliseconds}")
+                cursor.execute(
+                    f"{READ_ONLY}; SET LOCAL statement_timeout = {milliseconds};"
+                    f" SET LOCAL client_connection_check_interval = {NOTICED_MS}"
+                )
 
 
 _idle: dict[str, list[BaseDatabaseWrapper]] = defaultdict(list)
@@ -179,13 +175,3 @@ def _new_connection(template: BaseDatabaseWrapper, seconds: float) -> BaseDataba
     longest = max(CONNECT_SECONDS, min(math.ceil(seconds), MAX_CONNECT_SECONDS))
     options["connect_timeout"] = min(longest, options.get("connect_timeout", longest))
     return connection
-
-
-def _cancel(raw: Any) -> None:
-    with suppress(Exception):  # the step may end, and its connection close, at this instant
-        raw.cancel()
-
-
-def _hang_up(raw: Any) -> None:
-    with suppress(Exception), socket.socket(fileno=os.dup(raw.fileno())) as line:
-        line.shutdown(socket.SHUT_RDWR)

@@ -18,7 +18,6 @@ from django.db import Error
 from routers.context import Scope, _scope, carry
 from routers.exceptions import ShardUnavailable
 from routers.read_only import (
-    CLOSING_SECONDS,
     ApartConnection,
     ThreadsConnection,
     is_away,
@@ -86,18 +85,10 @@ class _ShardRead:
         after = f"after {self._read} rows, " if self._read else ""
         return after + (" ".join(str(error).split()) or type(error).__name__)
 
-    @property
-    def running(self) -> bool:
-        """Whether a thread of the pool is at it."""
-        return self.future is not None and self.future.running()
-
-    def interrupt(self) -> None:
-        """Ask for the end of a step that runs."""
-        self._connection.interrupt()
-
     def hang_up(self) -> None:
         """Break off a step that runs."""
-        self._connection.hang_up()
+        if self.future is not None and self.future.running():
+            self._connection.hang_up()
 
     def close(self) -> None:
         """Give back what is held. Can be called twice."""
@@ -124,11 +115,8 @@ class ShardReads:
         at: TracebackType | None,
     ) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-        running = {read.future: read for read in self._reads if read.future and read.running}
-        for read in running.values():
-            read.interrupt()
-        for future in wait(running, timeout=CLOSING_SECONDS).not_done:
-            running[future].hang_up()
+        for read in self._reads:
+            read.hang_up()
         self._pool.shutdown()
         for read in self._reads:
             read.close()
