@@ -214,11 +214,11 @@ def test_a_worker_never_begins_with_the_account_of_the_task_before(
             worker.send(tasks.reject.s())
         worker.send(tasks.show.s())
         worker.send(tasks.count_orders.s())
-        with account_context(5):
+        with account_context(90_005):  # no other test's
             worker.send(tasks.count_orders.s())
     notes = worker.told(9)
     assert notes[6:] == [["show", "", "None"]] * 3
-    assert notes[:3] == [["orders", "0", "account 5"]] * 3
+    assert notes[:3] == [["orders", "0", "account 90005"]] * 3
     assert all("no account is set" in note and scope == "None" for _, note, scope in notes[3:6])
 
 

@@ -6,6 +6,7 @@ from routers.shard_map import shard_of
 from routers.transactions import account_on_commit
 from tests.unit.routers.shop.models import Order
 
+ONE, OTHER = 90_001, 90_002  # on different shards, and no other test's
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 
@@ -17,12 +18,12 @@ def store(title: str) -> None:
 
 
 def test_transaction_is_the_accounts_own() -> None:
-    with account_context(1):
+    with account_context(ONE):
         with account_atomic():
             Order.objects.create(title="x")
-            assert len(connections[shard_of(1)].savepoint_ids) == 1
+            assert len(connections[shard_of(ONE)].savepoint_ids) == 1
             assert not connections["default"].savepoint_ids
-            transaction.set_rollback(True, using=shard_of(1))
+            transaction.set_rollback(True, using=shard_of(ONE))
         assert not Order.objects.exists()
 
 
@@ -35,10 +36,9 @@ def test_without_an_account_it_raises() -> None:
         account_on_commit(lambda: None)
 
 
-@pytest.mark.parametrize("account", [1, 2])
+@pytest.mark.parametrize("account", [ONE, OTHER])
 def test_a_decorated_function_finds_the_account_of_each_call(account: int) -> None:
-    """Accounts 1 and 2 are on different shards."""
-    assert shard_of(1) != shard_of(2)
+    assert shard_of(ONE) != shard_of(OTHER)
     with account_context(account):
         store("one")
         with pytest.raises(ValueError, match="two"):
@@ -53,27 +53,27 @@ def count_down(number: int) -> int:
 
 
 def test_a_decorated_function_may_call_itself() -> None:
-    with account_context(1):
+    with account_context(ONE):
         assert count_down(3) == 0
         assert Order.objects.count() == 4
-        assert len(connections[shard_of(1)].savepoint_ids) == 0
+        assert len(connections[shard_of(ONE)].savepoint_ids) == 0
 
 
 def test_blocks_nest() -> None:
     """The inner one, a savepoint, is undone by itself; so it is not without a savepoint."""
-    with account_context(1), account_atomic():
+    with account_context(ONE), account_atomic():
         store("one")
         with pytest.raises(ValueError, match="two"):
             store("two")
         assert [order.title for order in Order.objects.all()] == ["one"]
         with pytest.raises(ValueError, match="two"):
             account_atomic(savepoint=False)(store.__wrapped__)("two")  # type: ignore[attr-defined]
-        assert transaction.get_rollback(using=shard_of(1))
-        transaction.set_rollback(False, using=shard_of(1))
+        assert transaction.get_rollback(using=shard_of(ONE))
+        transaction.set_rollback(False, using=shard_of(ONE))
 
 
 def test_a_durable_block_inside_another_is_refused() -> None:
-    with account_context(1), account_atomic(), pytest.raises(RuntimeError, match="durable"):
+    with account_context(ONE), account_atomic(), pytest.raises(RuntimeError, match="durable"):
         account_atomic(durable=True).__enter__()
 
 
@@ -92,8 +92,8 @@ def test_on_commit_waits_for_the_accounts_own_commit(
     django_capture_on_commit_callbacks,  # noqa: ANN001
 ) -> None:
     ran = []
-    capture = django_capture_on_commit_callbacks(using=shard_of(1), execute=True)
-    with account_context(1), capture:
+    capture = django_capture_on_commit_callbacks(using=shard_of(ONE), execute=True)
+    with account_context(ONE), capture:
         account_on_commit(lambda: ran.append(1))
         assert ran == []
     assert ran == [1]
@@ -104,16 +104,16 @@ def test_on_commit_runs_for_the_account_that_asked(
 ) -> None:
     """The commit comes when the account is no longer in force, or another is."""
     ran: list[int | None] = []
-    with django_capture_on_commit_callbacks(using=shard_of(1)) as actions, account_context(1):
+    with django_capture_on_commit_callbacks(using=shard_of(ONE)) as actions, account_context(ONE):
         account_on_commit(lambda: ran.append(current_account()))
     actions[0]()
-    with account_context(2):
+    with account_context(OTHER):
         actions[0]()
-        assert current_account() == 2
-    assert ran == [1, 1]
+        assert current_account() == OTHER
+    assert ran == [ONE, ONE]
 
 
 def test_another_account_cannot_be_set_inside_a_transaction() -> None:
-    refused = pytest.raises(CrossAccount, match="transaction of account 1 is open")
-    with account_context(1), account_atomic(), refused:
-        account_context(2).__enter__()
+    refused = pytest.raises(CrossAccount, match=f"transaction of account {ONE} is open")
+    with account_context(ONE), account_atomic(), refused:
+        account_context(OTHER).__enter__()
