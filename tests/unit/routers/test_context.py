@@ -96,7 +96,7 @@ def test_generator_function_is_not_decorated() -> None:
         account_context(1)(generator)
 
 
-@pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.django_db(databases="__all__")
 def test_another_account_is_not_set_inside_an_open_transaction() -> None:
     with account_context(1), account_atomic():
         with account_context(1):
