@@ -67,7 +67,7 @@ class ThreadsConnection:
     def hang_up(self) -> None:
         """Nothing runs while the calling thread does something else."""
 
-    def close(self, rows: Rows | None) -> None:
+    def close(self, rows: Rows | None, *, finished: bool) -> None:
         """Close the cursor of the rows; the connection stays as it was."""
         if rows is not None:
             with suppress(Error):  # the cursor went with a transaction that was rolled back
@@ -109,20 +109,21 @@ class ApartConnection:
         with suppress(Exception), socket.socket(fileno=os.dup(raw.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)  # or it is being made, or ends at this instant
 
-    def close(self, rows: Rows | None) -> None:
-        """Close the cursor, end the transaction, give the connection back. Twice is once."""
+    def close(self, rows: Rows | None, *, finished: bool) -> None:
+        """End the transaction; give back the connection if all was read. Twice is once."""
         connection, self._connection = self._connection, None
         if connection is None or connection.connection is None:
             return
         # Whatever goes wrong here, the connection is thrown away.
         with suppress(Exception), deadline(connection, CLOSING_SECONDS):
-            if rows is not None:
-                rows.close()
             connection.rollback()
-            connection.set_autocommit(True)
-            _give_back(connection)
-            return
+            if finished:
+                connection.set_autocommit(True)
+                _give_back(connection)
+                return
         connection.close()
+        if rows is not None:
+            rows.close()  # and not before: it would ask a server that may be away
 
     def _begin(self) -> None:
         self._connection = _idle_connection(self._alias)

@@ -70,7 +70,7 @@ class _ShardRead:
             error.add_note(f"This was on {self.alias}.")
             raise
         if len(rows) < self._size:
-            self.close()
+            self.close(finished=True)
         return rows
 
     def _next_rows(self) -> list[Any]:
@@ -90,11 +90,11 @@ class _ShardRead:
         if self.future is not None and self.future.running():
             self._connection.hang_up()
 
-    def close(self) -> None:
+    def close(self, *, finished: bool = False) -> None:
         """Give back what is held. Can be called twice."""
         self.ended = True
         rows, self._rows = self._rows, None
-        self._connection.close(rows)
+        self._connection.close(rows, finished=finished)
 
 
 class ShardReads:
