@@ -158,6 +158,7 @@ class AccountQuerySet(ReplicaReads[M]):
             stamp(row)
         if kwargs.get("update_conflicts"):
             self._refuse_foreign_conflicts(kwargs)
+        self._writes()  # Django asks for a database first, as if to read
         return super().bulk_create(rows, *args, **kwargs)
 
     def bulk_update(
