@@ -130,7 +130,7 @@ class ApartConnection:
         if self._connection is not None:
             try:
                 return self._begin_on(self._connection)
-            except (OperationalError, InterfaceError):  # it broke while nobody used it
+            except Exception:  # it broke while nobody used it
                 self._connection.close()
         self._connection = _new_connection(self._template, self._seconds)
         return self._begin_on(self._connection)
