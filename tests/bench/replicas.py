@@ -32,9 +32,9 @@ from tests.variants import CHECKOUT, Variant
 
 __all__ = ["Phase", "replicas_table"]
 
-BENCH_REPLICAS = Variant("bench-replicas", shift=2_300, toy=True, replica=True)
+BENCH_REPLICAS = Variant("bench_replicas", shift=2_300, toy=True, replica=True)
 REPLICA = "shard01_replica"
-ACCOUNTS, READERS, READS = 40, 3, 10_000
+ACCOUNTS, READERS, READS = 40, 3, 4_000
 PAUSE_SECONDS = 0.5
 WRITE_EVERY_SECONDS = 0.02
 CELL = struct.Struct("<Q")
@@ -89,7 +89,7 @@ def cluster() -> Iterator[Path]:
 
 
 def bench_phases(root: Path, reads: int = READS) -> Iterator[Phase]:
-    """Three phases with as many reads each."""
+    """Three phases with as many reads each: 12,000 in all."""
     for name, writing, lagging in (
         ("nobody writes", False, False),
         ("a writer, replay as it is", True, False),
@@ -98,7 +98,7 @@ def bench_phases(root: Path, reads: int = READS) -> Iterator[Phase]:
         yield _phase(root, Phase(name), reads, writing, lagging)
 
 
-def bench_choice(root: Path, rounds: int = 7, times: int = 300) -> dict[str, list[float]]:
+def bench_choice(root: Path, rounds: int = 7, times: int = 100) -> dict[str, list[float]]:
     """What a unit of work does → ratios of its time with replicas to that without, one a round.
 
     Under "us" are the microseconds that the choice adds to a unit with one read.
