@@ -5,13 +5,14 @@ themselves: `carry` gives it to them.
 """
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+import os
+from collections.abc import Callable
 from contextlib import ContextDecorator
-from contextvars import ContextVar, Token, copy_context
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import connections
 
@@ -24,13 +25,11 @@ __all__ = [
     "Scope",
     "account_context",
     "all_accounts",
-    "carry",
     "current_account",
     "current_scope",
 ]
 
 MAX_ACCOUNT = 2**63 - 1
-Work = TypeVar("Work")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ class Scope:
 
 
 _scope: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)
+# A pool's process would otherwise do everybody's work in the account that happened to fork it.
+os.register_at_fork(after_in_child=lambda: _scope.set(None))
 
 
 class Switch(ContextDecorator):
@@ -153,63 +154,6 @@ def current_account() -> int | None:
 
 current_scope: Callable[[], Scope | None] = _scope.get
 """The scope in force: an account, a shard, every shard, or None."""
-
-
-def carry(work: Work) -> Work:
-    """`work` bound to the present context, for a thread, a pool or a response that streams.
-
-    A function runs in a copy of the context. An iterator, synchronous or not, takes each of its
-    steps there: it finds its account again, and what it sets does not leak into its consumer.
-    """
-    bound: Any = work
-    if isinstance(work, AsyncIterator):
-        bound = _steps_async(work)
-    elif isinstance(work, Iterator):
-        bound = _steps(work)
-    elif inspect.iscoroutinefunction(work):
-        bound = _coroutine(work)
-    else:
-        bound = _function(work)
-    return bound
-
-
-def _function(work: Any) -> Callable[..., Any]:
-    context = copy_context()
-
-    @wraps(work)
-    def inside(*args: Any, **kwargs: Any) -> Any:
-        return context.copy().run(work, *args, **kwargs)
-
-    return inside
-
-
-def _coroutine(work: Any) -> Callable[..., Any]:
-    scope = current_scope()
-
-    @wraps(work)
-    async def inside(*args: Any, **kwargs: Any) -> Any:
-        with Switch(scope):
-            return await work(*args, **kwargs)
-
-    return inside
-
-
-def _steps(work: Iterator[Any]) -> Iterator[Any]:
-    context, ended = copy_context(), object()
-    while (item := context.run(next, work, ended)) is not ended:
-        yield item
-
-
-async def _steps_async(work: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    import asyncio
-
-    context, ended = copy_context(), object()
-
-    async def step() -> Any:
-        return await anext(work, ended)
-
-    while (item := await asyncio.create_task(step(), context=context)) is not ended:
-        yield item
 
 
 def _refuse_open_transaction(before: Scope | None, after: Scope | None) -> None:

@@ -14,7 +14,7 @@ SCOPES = frozenset(
 )
 THREADS = {"threading.Thread": ("target", 1), "threading.Timer": ("function", 1)}
 POOLS = ("concurrent.futures.ThreadPoolExecutor", "concurrent.futures.thread.ThreadPoolExecutor")
-CARRY = ("routers.carry", "routers.context.carry")
+CARRY = ("routers.carry", "routers.carrying.carry")
 MANAGERS = {"contextmanager", "asynccontextmanager", "fixture"}
 
 

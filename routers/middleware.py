@@ -1,17 +1,16 @@
 """The account of a request, taken from the URL's slug."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import Context, copy_context
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
 
+from routers.carrying import carry
 from routers.conf import settings
-from routers.context import account_context, carry
+from routers.context import account_context
 from routers.visitor import begin_request, end_request, keep
 
 __all__ = ["AccountMiddleware", "carry_stream"]
@@ -74,30 +73,7 @@ def carry_stream(response: Any) -> HttpResponseBase:
     A file is left alone: the server may send it by itself, and it asks no database.
     """
     if response.streaming and getattr(response, "file_to_stream", None) is None:
-        steps = _steps_async if response.is_async else _steps
-        response.streaming_content = steps(response.streaming_content, copy_context())
+        response.streaming_content = carry(response.streaming_content)
         response.close = carry(response.close)
     streamed: HttpResponseBase = response
     return streamed
-
-
-def _steps(work: Iterator[bytes], context: Context) -> Iterator[bytes]:
-    ended = object()
-    while (item := context.run(next, work, ended)) is not ended:
-        yield item  # type: ignore[misc]
-
-
-async def _steps_async(work: AsyncGenerator[bytes], context: Context) -> AsyncIterator[bytes]:
-    """A client that goes away ends it in the same context, with whatever cleans up there."""
-    try:
-        while (item := await _task(anext(work, None), context)) is not None:
-            yield item
-    finally:
-        await _task(work.aclose(), context)
-
-
-def _task(step: Any, context: Context) -> asyncio.Task[Any]:
-    async def inside() -> Any:
-        return await step
-
-    return asyncio.create_task(inside(), context=context)

@@ -15,7 +15,8 @@ from typing import Any, Self
 
 from django.db import Error
 
-from routers.context import Scope, _scope, carry
+from routers.carrying import carry
+from routers.context import Scope, _scope
 from routers.exceptions import ShardUnavailable
 from routers.read_only import (
     ApartConnection,

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import connections
 
-from routers.context import carry
+from routers.carrying import carry
 
 __all__ = ["AccountThreadPool"]
 

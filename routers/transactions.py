@@ -12,7 +12,8 @@ from typing import Any, TypeVar, overload
 
 from django.db import transaction
 
-from routers.context import carry, current_account
+from routers.carrying import carry
+from routers.context import current_account
 from routers.exceptions import RoutingError
 from routers.shard_map import shard_of
 

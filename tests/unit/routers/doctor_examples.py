@@ -27,7 +27,7 @@ from django.utils.decorators import method_decorator
 
 from routers import account_atomic, account_context, all_accounts
 from routers.conf import CATALOG
-from routers.context import carry
+from routers.carrying import carry
 from routers.threads import AccountThreadPool
 from tests.unit.routers.shop.models import Currency, Line, Order
 

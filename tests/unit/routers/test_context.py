@@ -14,7 +14,8 @@ from routers import (
     all_accounts,
     current_account,
 )
-from routers.context import carry, current_scope
+from routers.carrying import carry
+from routers.context import current_scope
 
 
 def test_no_account_by_default() -> None:
