@@ -7,6 +7,7 @@ class attribute) is bound when it is used further, as `queryset.all()`, inside o
 before that raises.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
@@ -35,6 +36,7 @@ from routers.replicas import wrote
 __all__ = ["AccountManager", "AccountQuery", "AccountQuerySet"]
 
 M = TypeVar("M", bound=models.Model)
+COLUMN = re.compile(r'"?\w+"?\."?\w+"?')
 
 
 class AccountJoin(Join):
@@ -183,10 +185,12 @@ class AccountQuerySet(ReplicaReads[M]):
         self._refuse_own_sql("raw()")
         return super().raw(*args, **kwargs)
 
-    def extra(self, *args: Any, **kwargs: Any) -> Any:
-        """As `raw`."""
-        self._refuse_own_sql("extra()")
-        return super().extra(*args, **kwargs)
+    def extra(self, select: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `raw`, but for plain columns, which Django's own prefetch selects."""
+        columns = [sql for sql in (select or {}).values() if COLUMN.fullmatch(sql)]
+        if args or kwargs or len(columns) != len(select or {}):
+            self._refuse_own_sql("extra()")
+        return super().extra(select, *args, **kwargs)  # noqa: S610 - plain columns, or all_accounts
 
     # Django's own hooks, through which every write and every combination passes.
 

@@ -18,7 +18,7 @@ from routers import (
 )
 from routers.exceptions import ForeignLink
 from routers.reference import publish_references
-from tests.unit.routers.shop.models import Currency, Line, Order, Plan
+from tests.unit.routers.shop.models import Currency, Line, Order, Plan, Tag
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -154,6 +154,17 @@ def test_related_rows_are_found_on_the_shard() -> None:
         assert Line.objects.select_related("order").get().order.title == "x"
         assert Order.objects.prefetch_related("lines").get().lines.all()[0] == line
         assert Line.objects.get().order == order
+
+
+def test_many_to_many_is_prefetched_and_holds_the_account() -> None:
+    with account_context(MINE):
+        order = Order.objects.create(title="x")
+        order.tags.add(Tag.objects.create(name="mine"))
+        [found] = Order.objects.prefetch_related("tags")
+        assert [tag.name for tag in found.tags.all()] == ["mine"]
+        for spied in ({"x": "(SELECT count(*) FROM shop_order)"}, {"x": "1; SELECT 1"}):
+            with pytest.raises(CrossAccount, match="extra"):
+                Order.objects.extra(select=spied)  # noqa: S610 - refused
 
 
 def test_account_never_changes_by_update() -> None:
