@@ -16,20 +16,37 @@ __all__ = ["caches", "databases", "load", "replicas", "shard_numbers"]
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONNECTION_SECONDS = 300
 CONNECT_TIMEOUT_SECONDS = 3
+REQUIRED = {
+    "engine",
+    "secret_key",
+    "debug",
+    "allowed_hosts",
+    "public_url",
+    "directory_state",
+    "databases",
+    "cache",
+    "broker",
+}
+OPTIONAL = {"references": None, "probe_token": None, "pooler_consoles": []}
 
 
 def load() -> dict[str, Any]:
     """The cluster's description for this process. Raises ImproperlyConfigured for a bad file."""
     name = os.environ.get("FULCRUM_CONFIG")
     if not name:
-        return _without_servers()
+        return OPTIONAL | _without_servers()
     try:
         config: dict[str, Any] = json.loads(Path(name).read_text())
     except (OSError, ValueError) as error:
         raise ImproperlyConfigured(
             f"FULCRUM_CONFIG names {name}, which cannot be read: {error}. `make up` writes it."
         ) from error
-    return config
+    if missing := REQUIRED - set(config):
+        raise ImproperlyConfigured(
+            f"{name} (FULCRUM_CONFIG) says nothing of {', '.join(sorted(missing))}."
+            " `make up` writes it anew."
+        )
+    return OPTIONAL | config
 
 
 def databases(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -115,7 +132,6 @@ def _without_servers() -> dict[str, Any]:
         "public_url": "http://127.0.0.1:8000",
         "directory_state": str(directory),
         "databases": {"default": {"name": str(directory / "catalog.sqlite3")}, **shards},
-        "references": None,
         "cache": None,
         "broker": None,
     }

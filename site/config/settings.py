@@ -69,8 +69,8 @@ SHARDING = {
     "ACCOUNT_FROM_SLUG": "accounts.selectors.account_id_of_slug",
     "MAP_REDIS": CLUSTER["cache"],
     "MAP_FILE": Path(CLUSTER["directory_state"]) / "shard-map.json",
-    "PROBE_TOKEN": CLUSTER.get("probe_token"),
-    "POOLER_CONSOLES": CLUSTER.get("pooler_consoles", ()),
+    "PROBE_TOKEN": CLUSTER["probe_token"],
+    "POOLER_CONSOLES": CLUSTER["pooler_consoles"],
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = cluster.caches(CLUSTER)

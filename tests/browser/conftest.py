@@ -125,6 +125,7 @@ def _environment(folder: Path, url: str) -> dict[str, str]:
         "debug": False,
         "allowed_hosts": ["127.0.0.1"],
         "public_url": url,
+        "directory_state": str(folder),
         "databases": {"default": {"name": str(folder / "catalog.sqlite3")}, **shards},
         "cache": None,
         "broker": None,
