@@ -16,8 +16,8 @@ from routers.exceptions import (
     ShardUnavailable,
     UnknownPlacement,
 )
-from routers.fan_out import fan_out
-from routers.lookup import account_of_id, shard_of_id
+from routers.fanout.fan_out import fan_out
+from routers.fanout.lookup import account_of_id, shard_of_id
 from routers.shard_map import SLOTS, ShardMap, current_map, refresh_map, shard_of
 from routers.transactions import account_atomic, account_on_commit
 

@@ -10,14 +10,15 @@ class RoutersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from routers import reference, schema, sqlite
+        from routers import schema, sqlite
         from routers.checks import check_models, check_settings
-        from routers.doctor import check_code
+        from routers.doctor.rules import check_code
+        from routers.reference import carry
 
         checks.register(check_settings)
         checks.register(check_models, checks.Tags.models)
         checks.register(check_code, "sharding")
         connection_created.connect(sqlite.register_key_function, dispatch_uid="routers.sqlite")
-        connection_created.connect(reference.carry_on_sqlite, dispatch_uid="routers.reference")
+        connection_created.connect(carry.carry_on_sqlite, dispatch_uid="routers.reference")
         pre_migrate.connect(schema.prepare, sender=self, dispatch_uid="routers.prepare")
         post_migrate.connect(schema.finish, sender=self, dispatch_uid="routers.finish")

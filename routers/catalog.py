@@ -1,7 +1,7 @@
 """The catalog as a server that may be away: asked within a deadline, and left alone while it is.
 
 What is known of it is known to the whole process: the first request that finds it away keeps all
-others from waiting for it, until the watcher (`routers.map_watch`) has reached it again.
+others from waiting for it, until the watcher (`routers.shard_map.watch`) has reached it again.
 """
 
 import threading

@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import signals
 
-from routers.context import Scope, _scope, account_context, all_accounts, current_scope
+from routers.context import SCOPE, Scope, account_context, all_accounts, current_scope
 
 __all__ = ["HEADER", "carry_account"]
 
@@ -46,9 +46,9 @@ def _begin(task: Any, **kwargs: Any) -> None:
     request = task.request
     given = request.headers or {}
     here = current_scope() if request.is_eager else None
-    request.routers_token = _scope.set(None)
+    request.routers_token = SCOPE.set(None)
     scope = _read(given[HEADER]) if HEADER in given else here
-    _scope.set(scope)
+    SCOPE.set(scope)
     request.headers = {**given, HEADER: _written(scope)}  # for a retry
 
 
@@ -56,9 +56,9 @@ def _end(task: Any, **kwargs: Any) -> None:
     """A worker is left with nothing, an eager task's caller with what it had."""
     token: Token[Scope | None] | None = task.request.get("routers_token")
     if task.request.is_eager and token is not None:
-        _scope.reset(token)
+        SCOPE.reset(token)
     else:
-        _scope.set(None)
+        SCOPE.set(None)
 
 
 def _written(scope: Scope | None) -> dict[str, Any] | None:

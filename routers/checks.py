@@ -11,7 +11,7 @@ from routers.conf import CATALOG, settings
 from routers.keys import MAX_SHARD_NUMBER
 from routers.placement import Placement, placement_of, reference_models, sharded_models
 from routers.query import AccountManager
-from routers.reference_query import ReferenceManager
+from routers.reference.query import ReferenceManager
 
 __all__ = ["check_models", "check_settings"]
 
@@ -132,7 +132,7 @@ def _reference_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
                 "E012",
                 f"{label}.{manager.name} is no ReferenceManager: its delete() would not look at "
                 f"the shards' rows first.",
-                "Derive it from routers.reference_query.ReferenceManager.",
+                "Derive it from routers.reference.query.ReferenceManager.",
                 model,
             )
     for field in model._meta.get_fields(include_parents=False):

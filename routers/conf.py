@@ -7,7 +7,7 @@ SHARDING = {
     "REPLICAS": {"shard01": ["shard01_replica"]},
     "REPLICA_READS": True,                       # False: writes are recorded, reads stay away
     "REPLICA_REDIS": "redis://127.0.0.1:6379/0", # where writes are recorded; default: MAP_REDIS
-    "REPLICA_MEMORY_SECONDS": 60,                # for how long: see routers.replicas
+    "REPLICA_MEMORY_SECONDS": 60,                # for how long: see routers.replicas.units
     # How a shard's server reaches the catalog's, to receive the reference models: libpq's keywords.
     "REFERENCE_SOURCE": {"host": "…", "port": 5432, "dbname": "…", "user": "…", "password": "…"},
     # How processes learn of a new shard map, and where they find the last one without the catalog.

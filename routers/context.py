@@ -18,10 +18,11 @@ from django.db import connections
 
 from routers.conf import settings
 from routers.exceptions import CrossAccount, InvalidAccount, RoutingError
-from routers.replicas import Unit, begin, end
+from routers.replicas.units import Unit, begin, end
 from routers.shard_map import shard_of
 
 __all__ = [
+    "SCOPE",
     "Scope",
     "account_context",
     "all_accounts",
@@ -59,9 +60,10 @@ class Scope:
         return self.shard
 
 
-_scope: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)
+SCOPE: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)
+"""For carriers of work (a task, a pool), which begin in a context of nobody's; else `Switch`."""
 # A pool's process would otherwise do everybody's work in the account that happened to fork it.
-os.register_at_fork(after_in_child=lambda: _scope.set(None))
+os.register_at_fork(after_in_child=lambda: SCOPE.set(None))
 
 
 class Switch(ContextDecorator):
@@ -75,8 +77,8 @@ class Switch(ContextDecorator):
         self._unit: Unit | None = None
 
     def __enter__(self) -> None:
-        _refuse_open_transaction(_scope.get(), self.scope)
-        self._token = _scope.set(self.scope)
+        _refuse_open_transaction(SCOPE.get(), self.scope)
+        self._token = SCOPE.set(self.scope)
         if settings().recorded:
             self._unit = begin()
 
@@ -86,17 +88,17 @@ class Switch(ContextDecorator):
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        now, token, self._token = _scope.get(), self._token, None
+        now, token, self._token = SCOPE.get(), self._token, None
         if self._unit is not None:
             end(self._unit)
             self._unit = None
         try:
             if now is self.scope:
-                _scope.reset(token)  # type: ignore[arg-type]
+                SCOPE.reset(token)  # type: ignore[arg-type]
                 return
         except ValueError:  # entered in the context of another thread or task
             pass
-        _scope.set(None)  # whose work this is nobody can tell now
+        SCOPE.set(None)  # whose work this is nobody can tell now
         if error is None:
             raise RoutingError(
                 f"The block of {self.scope} was left while {now} was in force. A generator that "
@@ -148,11 +150,11 @@ def all_accounts(shard: str | None = None) -> Switch:
 
 def current_account() -> int | None:
     """The account in force, or None outside any `account_context`."""
-    scope = _scope.get()
+    scope = SCOPE.get()
     return scope.account_id if scope else None
 
 
-current_scope: Callable[[], Scope | None] = _scope.get
+current_scope: Callable[[], Scope | None] = SCOPE.get
 """The scope in force: an account, a shard, every shard, or None."""
 
 

@@ -11,7 +11,7 @@ from django.urls import Resolver404, resolve
 from routers.carrying import carry
 from routers.conf import settings
 from routers.context import account_context
-from routers.visitor import begin_request, end_request, keep
+from routers.replicas.visitor import begin_request, end_request, keep
 
 __all__ = ["AccountMiddleware", "carry_stream"]
 
@@ -21,7 +21,7 @@ class AccountMiddleware:
 
     `SHARDING["ACCOUNT_FROM_SLUG"]` names the function (request, slug) → account id, which raises
     Http404 for a slug that is not there. Works under WSGI and ASGI. A response that streams keeps
-    the account while it does. A request is one unit of work: see `routers.replicas`.
+    the account while it does. A request is one unit of work: see `routers.replicas.units`.
     """
 
     sync_capable = True

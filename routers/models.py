@@ -9,7 +9,7 @@ from routers.guards import own, stamp
 from routers.keys import KeyField
 from routers.placement import Placement
 from routers.query import AccountManager
-from routers.reference_query import ReferenceCollector, ReferenceManager, refuse_copy
+from routers.reference.query import ReferenceCollector, ReferenceManager, refuse_copy
 from routers.shard_map import ShardMap
 
 __all__ = ["GlobalModel", "MapVersion", "MigrationRecord", "ReferenceModel", "ShardedModel"]
@@ -108,7 +108,7 @@ class MapVersion(GlobalModel):
 
 
 class MigrationRecord(GlobalModel):
-    """What one run of `migrate_shards` did to one database. Written by `routers.ledger`.
+    """What one run of `migrate_shards` did to one database. Written by `routers.migrating.ledger`.
 
     A row that says running belongs to a run that lives, or to one that was killed: the ledger tells
     the two apart.

@@ -30,8 +30,8 @@ from routers.guards import (
     translated,
 )
 from routers.placement import is_sharded
-from routers.replica_reads import HomeRows, ReplicaReads, placed
-from routers.replicas import wrote
+from routers.replicas.reads import HomeRows, ReplicaReads, placed
+from routers.replicas.units import wrote
 
 __all__ = ["AccountManager", "AccountQuery", "AccountQuerySet"]
 

@@ -10,7 +10,7 @@ from routers.context import current_scope
 from routers.exceptions import UnknownPlacement
 from routers.guards import refuse_cross_account, refuse_foreign_instance, required_scope
 from routers.placement import Placement, placement_of, placement_of_name
-from routers.replicas import wrote
+from routers.replicas.units import wrote
 
 __all__ = ["ShardRouter"]
 

@@ -4,10 +4,11 @@ from django.apps import AppConfig
 from django.db import connections, models
 from django.db.backends.utils import CursorWrapper
 
-from routers import copy_guard, keys, triggers
+from routers import keys, triggers
 from routers.conf import settings
 from routers.exceptions import RoutingError
 from routers.placement import sharded_models
+from routers.reference import copy_guard
 
 __all__ = ["finish", "prepare"]
 

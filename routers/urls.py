@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from routers.health import PROBES
+from routers.health.views import PROBES
 
 urlpatterns = [path(where.lstrip("/"), view) for where, view in PROBES.items()]

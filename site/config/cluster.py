@@ -27,7 +27,7 @@ REQUIRED = {
     "cache",
     "broker",
 }
-OPTIONAL = {"references": None, "probe_token": None, "pooler_consoles": []}
+OPTIONAL: dict[str, Any] = {"references": None, "probe_token": None, "pooler_consoles": []}
 
 
 def load() -> dict[str, Any]:

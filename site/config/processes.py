@@ -18,11 +18,13 @@ logger = logging.getLogger(__name__)
 def start() -> None:
     """For wsgi.py and Celery's worker_init. Commands and tests never call it."""
     _count_together()
-    from routers import catalog, map_watch, metrics
+    from routers import catalog
+    from routers.health import metrics
+    from routers.shard_map import watch
 
     catalog.guard()
     metrics.start()
-    map_watch.start()
+    watch.start()
 
 
 def _count_together() -> None:

@@ -29,7 +29,7 @@ INSTALLED_APPS = [
     "demo",
 ]
 MIDDLEWARE = [
-    "routers.health.ProbeMiddleware",  # before what looks at host names, sessions or databases
+    "routers.health.views.ProbeMiddleware",  # before what needs a host name or a database
     "django.middleware.security.SecurityMiddleware",
     "config.csp.CspMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -173,7 +173,7 @@ def _exhaust(rows: Any) -> None:
 def _once(aliases: list[str], query: Callable[[], Any], read: Read) -> tuple[float, float, float]:
     """Seconds of the slowest shard alone, of all in turn, and of fan_out."""
     from routers import all_accounts
-    from routers.fan_out import fan_out
+    from routers.fanout.fan_out import fan_out
 
     alone = []
     for alias in aliases:

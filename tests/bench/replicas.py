@@ -222,7 +222,8 @@ def _write(cells: mmap.mmap, account: int, number: int) -> None:
 
 def read(noted: str, reads: int) -> None:
     """Read accounts at random; prints what came of it."""
-    from routers import account_context, replicas
+    from routers import account_context
+    from routers.replicas import units
     from tests.unit.routers.shop.models import Order
 
     cells, older = _cells(noted), 0
@@ -231,7 +232,7 @@ def read(noted: str, reads: int) -> None:
         [acknowledged] = CELL.unpack_from(cells, CELL.size * (account - 1))
         with account_context(account):
             older += int(Order.objects.get().title) < acknowledged
-    whys = Counter({why: number for (_, why), number in replicas.served.items()})
+    whys = Counter({why: number for (_, why), number in units.served.items()})
     print(json.dumps({"reads": reads, "older": older, "whys": whys}), flush=True)
 
 

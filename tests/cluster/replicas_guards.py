@@ -7,14 +7,14 @@ __all__ = ["WITHOUT"]
 
 def token() -> None:
     """Nobody hears that a write has begun."""
-    from routers import written
+    from routers.replicas import written
 
     written.begin = lambda name, token: None  # type: ignore[assignment]
 
 
 def recording() -> None:
     """Nobody hears of a write at all."""
-    from routers import written
+    from routers.replicas import written
 
     token()
     written.finish = lambda name, token, lsn: None  # type: ignore[assignment]
@@ -22,7 +22,7 @@ def recording() -> None:
 
 def own_writes() -> None:
     """A unit that has written reads on where it read before."""
-    from routers.replicas import Unit
+    from routers.replicas.units import Unit
 
     Unit._wrote = property(lambda self: False, lambda self, value: None)  # type: ignore
     Unit.__init__ = _init_without_wrote  # type: ignore[method-assign]
@@ -35,7 +35,7 @@ def _init_without_wrote(self: Any, visitor: Any = dict) -> None:
 
 def unknown() -> None:
     """What Redis does not have counts as no write."""
-    from routers import written
+    from routers.replicas import written
 
     look = written.look
 
@@ -49,7 +49,7 @@ def unknown() -> None:
 
 def redis_away() -> None:
     """A Redis that is away counts as no write."""
-    from routers import written
+    from routers.replicas import written
 
     look = written.look
 
@@ -64,30 +64,30 @@ def redis_away() -> None:
 
 def cookie() -> None:
     """What a visitor brings is not looked at."""
-    from routers import visitor
+    from routers.replicas import visitor
 
     visitor._brought = lambda request: {}  # type: ignore[assignment]
 
 
 def position() -> None:
     """Every replica counts as caught up."""
-    from routers import positions
+    from routers.replicas import positions
 
     positions.has_reached = lambda replica, lsn: True  # type: ignore[assignment]
 
 
 def own_check() -> None:
     """A replica does not check itself before it answers."""
-    from routers import replica_reads
+    from routers.replicas import reads
 
-    replica_reads._guarded = lambda replica: None  # type: ignore[assignment]
+    reads._guarded = lambda replica: None  # type: ignore[assignment]
 
 
 def second_try() -> None:
     """What fails on a replica fails."""
-    from routers import replica_reads
+    from routers.replicas import reads
 
-    replica_reads._give_up = lambda alias, error: False  # type: ignore[assignment]
+    reads._give_up = lambda alias, error: False  # type: ignore[assignment]
 
 
 WITHOUT = {

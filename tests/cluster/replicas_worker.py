@@ -68,7 +68,8 @@ def make() -> None:
 
 def read(account: int, cookie: str = "", times: int = 1) -> dict[str, Any]:
     """The number, and from where it came and why: in a unit of work of its own."""
-    from routers import account_context, replicas, visitor
+    from routers import account_context
+    from routers.replicas import units, visitor
     from tests.unit.routers.shop.models import Order
 
     request: Any = type("Request", (), {"COOKIES": {visitor.COOKIE: cookie}})
@@ -77,7 +78,7 @@ def read(account: int, cookie: str = "", times: int = 1) -> dict[str, Any]:
         with account_context(account):
             for _ in range(times):
                 title = Order.objects.get().title
-            choice = replicas.reading_from("shard01", account)
+            choice = units.reading_from("shard01", account)
     finally:
         visitor.end_request(unit)
     return {"n": int(title), "alias": choice.alias, "why": choice.why}
@@ -93,7 +94,8 @@ def write(
     """
     from django.http import HttpResponse
 
-    from routers import account_atomic, account_context, positions, replicas, visitor, written
+    from routers import account_atomic, account_context
+    from routers.replicas import positions, units, visitor, written
     from routers.transactions import account_on_commit
     from tests.unit.routers.shop.models import Order
 
@@ -101,7 +103,7 @@ def write(
     names = [written.name_of("shard01", account), written.name_of("shard01", None)]
     if die:
         positions.current = lambda primary: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore
-    unit = replicas.begin()
+    unit = units.begin()
     with account_context(account):
         before = Order.objects.get().title if read_first else ""
         with account_atomic() if atomic else nullcontext():
@@ -110,14 +112,14 @@ def write(
             if not Order.objects.update(title=str(n)):
                 Order.objects.create(title=str(n))
         after = Order.objects.get().title
-    replicas.end(unit)
+    units.end(unit)
     cookies = visitor.keep(HttpResponse(), unit).cookies
     cookie = cookies[visitor.COOKIE].value if cookies else ""
     return {"before": before, "n": int(after), "cookie": cookie, "on_commit": seen}
 
 
 def state(names: list[str]) -> str:
-    from routers import written
+    from routers.replicas import written
 
     try:
         return written.look(names[:1]).state

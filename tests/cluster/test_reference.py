@@ -119,7 +119,7 @@ def test_a_row_written_in_the_catalog_arrives_on_every_shard(cluster: Cluster) -
 def test_waiting_returns_when_every_shard_has_it(cluster: Cluster) -> None:
     code = """
 from tasks.models import Country
-from routers.reference import wait_for_references
+from routers.reference.carry import wait_for_references
 for n in range(20):
     Country.objects.update_or_create(code="QB", defaults={"name": str(n)})
     wait_for_references()

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from routers.doctor import RULES, Finding, examine, own_code
+from routers.doctor.rules import RULES, Finding, examine, own_code
 
 
 class Command(BaseCommand):

@@ -7,13 +7,13 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
-from routers import ledger
-from routers.applying import PHASES
 from routers.direct import Limits
-from routers.drift import find_drift
 from routers.exceptions import RoutingError
-from routers.migrating import Options, Run, chosen_databases
-from routers.reporting import drift_table, failure, history_table, report, show
+from routers.migrating import ledger
+from routers.migrating.applying import PHASES
+from routers.migrating.drift import find_drift
+from routers.migrating.reporting import drift_table, failure, history_table, report, show
+from routers.migrating.run import Options, Run, chosen_databases
 
 INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 

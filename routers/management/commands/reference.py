@@ -10,10 +10,10 @@ from django.db import Error, connections
 from rich.console import Console
 from rich.table import Table
 
-from routers import reference, replication, subscriptions
 from routers.conf import CATALOG, settings
 from routers.exceptions import RoutingError
-from routers.reference_status import CopyStatus, copy_statuses
+from routers.reference import carry, publication, subscriptions
+from routers.reference.status import CopyStatus, copy_statuses
 from routers.threads import AccountThreadPool
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         if not _has_servers():
             self.stdout.write(ON_SQLITE)
             return
-        added, dropped = replication.publish()
+        added, dropped = publication.publish()
         changes = [*(f"+ {table}" for table in added), *(f"- {table}" for table in dropped)]
         self.stdout.write(f"Published: {', '.join(changes) or 'nothing new'}.")
         if changes:
@@ -89,17 +89,17 @@ class Command(BaseCommand):
             if _has_servers():
                 changed = subscriptions.repair(shard, options["timeout"])
             else:
-                changed = reference.make_equal(shard)
+                changed = carry.make_equal(shard)
             rows = {label: count for label, count in changed.items() if count}
             return ", ".join(f"{count} {label}" for label, count in rows.items()) or "was equal"
 
         self._each(mend, options)
 
     def _check(self, options: dict[str, Any]) -> None:
-        work = lambda shard: reference.check(shard, options["timeout"])  # noqa: E731
+        work = lambda shard: carry.check(shard, options["timeout"])  # noqa: E731
         found, failed = [], {}
         for shard, outcome in _over(_chosen(options), work, options["jobs"]):
-            if isinstance(outcome, reference.Verdict):
+            if isinstance(outcome, carry.Verdict):
                 found.append(outcome)
             else:
                 failed[shard] = outcome

@@ -7,14 +7,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.http import Http404, HttpRequest
 from rich.console import Console, RenderableType
 
-from routers.audit import find_problems
 from routers.conf import settings
 from routers.context import account_context
 from routers.exceptions import NoShardMap, RoutingError
-from routers.inspection import shard_statuses
-from routers.largest import NEWEST_ROWS, largest_accounts
+from routers.inspection.audit import find_problems
+from routers.inspection.largest import NEWEST_ROWS, largest_accounts
+from routers.inspection.status import shard_statuses
+from routers.inspection.tables import load_table, problem_table, status_table
 from routers.shard_map import SLOTS, ShardMap, current_map, publish_map
-from routers.shard_tables import load_table, problem_table, status_table
 
 
 class Command(BaseCommand):

@@ -13,9 +13,9 @@ from django.db.backends.signals import connection_created
 from routers import ShardMap, current_map
 from routers.catalog import CatalogAway, ask_catalog, contact, guard
 from routers.deadline import deadline, own_connection
-from routers.map_file import save_map
 from routers.models import MapVersion
 from routers.shard_map import Source, held_map, publish_map, refresh_map, use_map
+from routers.shard_map.file import save_map
 from tests.unit.conftest import CONFIG
 
 EVEN = ShardMap.even(["shard01", "shard02", "shard03"])

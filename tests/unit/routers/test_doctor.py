@@ -8,8 +8,8 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from routers import doctor
-from routers.doctor import RULES, check_code, examine, own_code
+from routers.doctor import rules
+from routers.doctor.rules import RULES, check_code, examine, own_code
 from tests.variants import CHECKOUT
 
 EXAMPLES = Path(__file__).with_name("doctor_examples.py")
@@ -20,7 +20,7 @@ CURSORS_ON = {"default": {"ENGINE": "django.db.backends.postgresql"}}
 @pytest.fixture
 def _cursors_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalog on PostgreSQL with Django's default: cursors on the server."""
-    monkeypatch.setattr(doctor, "django_settings", SimpleNamespace(DATABASES=CURSORS_ON))
+    monkeypatch.setattr(rules, "django_settings", SimpleNamespace(DATABASES=CURSORS_ON))
 
 
 def expected() -> list[tuple[int, str]]:
@@ -112,12 +112,12 @@ def test_a_file_that_is_no_python_is_named_and_the_others_are_read(tmp_path: Pat
 
 
 def test_the_system_check_reads_the_projects_own_apps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "own_code", lambda: [EXAMPLES])
-    doctor._checked.cache_clear()
+    monkeypatch.setattr(rules, "own_code", lambda: [EXAMPLES])
+    rules._checked.cache_clear()
     try:
         warnings = check_code(None)
     finally:
-        doctor._checked.cache_clear()
+        rules._checked.cache_clear()
     assert {warning.id for warning in warnings} >= {"routers.W101", "routers.W111"}
     assert "routers.W114" not in {warning.id for warning in warnings}, "a hint"
     first = warnings[0]

@@ -11,8 +11,8 @@ from django.db.models.functions import Collate, Lower, NullIf, Rank
 
 from routers import CrossAccount, RoutingError, account_context, all_accounts, shard_of
 from routers.exceptions import NotDivisible
-from routers.fan_out import fan_out
-from routers.read_only import ThreadsConnection
+from routers.fanout.fan_out import fan_out
+from routers.fanout.read_only import ThreadsConnection
 from tests.unit.routers.shop.models import Currency, Line, Order, Plan
 
 pytestmark = pytest.mark.django_db(databases="__all__")

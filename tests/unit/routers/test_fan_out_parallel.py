@@ -14,9 +14,10 @@ import pytest
 from django.db import DatabaseError, connections, models, transaction
 from django.db.models import Case, Func, Value, When
 
-from routers import account_context, all_accounts, read_only, shard_of
+from routers import account_context, all_accounts, shard_of
 from routers.exceptions import ShardUnavailable
-from routers.fan_out import fan_out
+from routers.fanout import read_only
+from routers.fanout.fan_out import fan_out
 from routers.keys import NextKey
 from tests.unit.routers.shop.models import Line, Order
 

@@ -7,8 +7,9 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
-from routers import ShardMap, health, readiness
+from routers import ShardMap
 from routers.catalog import contact
+from routers.health import readiness, views
 from routers.shard_map import use_map
 from tests.unit.conftest import CONFIG
 
@@ -44,7 +45,7 @@ def answer(path: str, **headers: Any) -> HttpResponse:
         raise AssertionError("the probes are answered before any other middleware")
 
     request = RequestFactory().get(path, **headers)
-    response = health.ProbeMiddleware(never)(request)
+    response = views.ProbeMiddleware(never)(request)
     assert isinstance(response, HttpResponse)
     return response
 
@@ -137,7 +138,7 @@ def test_private_networks_see_the_inside() -> None:
 
 def test_probes_are_never_cached_and_only_read() -> None:
     assert "no-store" in answer("/readyz")["Cache-Control"]
-    response = health.ProbeMiddleware(lambda request: HttpResponse())(
+    response = views.ProbeMiddleware(lambda request: HttpResponse())(
         RequestFactory().post("/healthz")
     )
     assert response.status_code == 405
@@ -145,4 +146,4 @@ def test_probes_are_never_cached_and_only_read() -> None:
 
 @pytest.mark.urls("routers.urls")
 def test_a_project_may_include_the_urls_instead(client: Client) -> None:
-    assert [client.get(path).status_code for path in health.PROBES] == [200, 200, 200]
+    assert [client.get(path).status_code for path in views.PROBES] == [200, 200, 200]

@@ -8,8 +8,8 @@ from django.db import connections
 
 from routers import RoutingError, account_context, shard_of
 from routers.exceptions import ShardUnavailable
+from routers.fanout.lookup import account_of_id, shard_of_id
 from routers.keys import make_key
-from routers.lookup import account_of_id, shard_of_id
 from routers.shard_map import ShardMap, use_map
 from tests.unit.routers.shop.models import Order, Plan
 
@@ -26,7 +26,7 @@ def stored(account: int, **given: Any) -> Order:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The shards that are asked, one entry a query."""
-    from routers import shard_reads
+    from routers.fanout import shard_reads
 
     seen: list[str] = []
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from routers import ShardMap
-from routers.map_file import load_map, save_map
+from routers.shard_map.file import load_map, save_map
 
 EVEN = ShardMap.even(["shard01", "shard02", "shard03"])
 

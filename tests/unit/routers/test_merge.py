@@ -11,9 +11,10 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routers import all_accounts, compare
+from routers import all_accounts
 from routers.exceptions import NotDivisible
-from routers.fan_out import fan_out
+from routers.fanout import compare
+from routers.fanout.fan_out import fan_out
 from tests.unit.routers.shop.models import Line, Order
 
 pytestmark = pytest.mark.django_db(databases="__all__")

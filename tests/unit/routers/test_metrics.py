@@ -12,7 +12,8 @@ import pytest
 from django.db import DatabaseError, connection, connections
 from django.db.backends.signals import connection_created
 
-from routers import map_watch, metrics
+from routers.health import metrics
+from routers.shard_map import watch
 from tests.unit.conftest import CONFIG
 
 
@@ -71,7 +72,7 @@ def test_the_watcher_tells_the_map(monkeypatch: pytest.MonkeyPatch, counted: Non
     from routers.shard_map import use_map
 
     use_map(ShardMap(ShardMap.even(["shard01"]).slots, {}, 12))
-    map_watch._tell()
+    watch._tell()
     text = metrics.generate_latest(metrics._registry).decode()
     assert sample(text, "routers_map_version") == 12
     assert sample(text, "routers_map_age_seconds") > 0
@@ -92,7 +93,7 @@ def test_the_answer_has_shards_and_pools(
 WORK = """
 import os, sys, django
 django.setup()
-from routers import metrics
+from routers.health import metrics
 for _ in range(int(sys.argv[1])):
     metrics.QUERY_SECONDS.labels("shard01").observe(0.003)
 metrics.QUERY_ERRORS.labels("shard01", "OperationalError").inc()
@@ -102,7 +103,7 @@ ASK = """
 import os, django
 django.setup()
 from pathlib import Path
-from routers import metrics, pools, readiness
+from routers.health import metrics, pools, readiness
 class Empty:
     def families(self): return []
 readiness.report = Empty
@@ -153,7 +154,7 @@ def test_waits_at_a_real_pooler(settings: Any) -> None:
     where = f"host={at['host']} port={at['port']} dbname=pgbouncer"
     consoles = [f"{where} user=fulcrum_monitor password={secret}"]
     settings.SHARDING = {**settings.SHARDING, "POOLER_CONSOLES": consoles}
-    from routers.pools import pools
+    from routers.health.pools import pools
 
     up, waiting, longest = pools()
     assert [s.value for s in up.samples] == [1.0]

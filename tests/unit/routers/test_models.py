@@ -17,7 +17,7 @@ from routers import (
     shard_of,
 )
 from routers.exceptions import ForeignLink
-from routers.reference import publish_references
+from routers.reference.carry import publish_references
 from tests.unit.routers.shop.models import Currency, Line, Order, Plan, Tag
 
 pytestmark = pytest.mark.django_db(databases="__all__")

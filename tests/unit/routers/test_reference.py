@@ -16,9 +16,9 @@ from django.db.models import ProtectedError
 from django.test.utils import isolate_apps
 
 from routers import RoutingError, account_context, checks, shard_of
-from routers.copies import differences, make_equal
 from routers.models import ReferenceModel, ShardedModel
-from routers.reference import check, publish_references, wait_for_references
+from routers.reference.carry import check, publish_references, wait_for_references
+from routers.reference.copies import differences, make_equal
 from tests.unit.routers.shop.models import Currency, Order, Plan
 
 pytestmark = pytest.mark.django_db(databases="__all__")

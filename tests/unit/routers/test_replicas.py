@@ -16,16 +16,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.urls import path
 
-from routers import (
-    account_atomic,
-    account_context,
-    all_accounts,
-    positions,
-    replicas,
-    visitor,
-    written,
-)
-from routers.replica_reads import _bring_home
+from routers import account_atomic, account_context, all_accounts
+from routers.replicas import positions, units, visitor, written
+from routers.replicas.reads import _bring_home
 from routers.transactions import account_on_commit
 from tests.unit.routers.shop.models import Line, Order
 from tests.unit.routers.urls import urlpatterns as shown
@@ -58,7 +51,7 @@ urlpatterns = [*shown, path("o/<slug:account_slug>/", order)]
 def with_replicas() -> Iterator[None]:
     with override_settings(SHARDING=WITH_REPLICAS):
         yield
-    replicas.served.clear()
+    units.served.clear()
 
 
 @pytest.fixture
@@ -81,8 +74,8 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(positions, "has_reached", lambda replica, lsn: True)
 
 
-def chosen() -> replicas.Choice:
-    return replicas.reading_from(HOME[1], 1)
+def chosen() -> units.Choice:
+    return units.reading_from(HOME[1], 1)
 
 
 def test_a_unit_reads_from_a_replica_that_has_caught_up(known: None) -> None:
@@ -107,7 +100,7 @@ def test_without_redis_it_is_the_primary_and_nothing_fails() -> None:
 def test_without_replicas_there_are_no_units() -> None:
     without = django_settings.SHARDING | {"REPLICAS": {}}
     with override_settings(SHARDING=without), account_context(1):
-        assert replicas.current_unit() is None
+        assert units.current_unit() is None
 
 
 def test_reads_can_be_switched_off_and_writes_are_still_told(known: None, told: list[str]) -> None:
@@ -135,7 +128,7 @@ def write(how: str) -> None:
             with account_atomic():
                 list(Order.objects.select_for_update())
         case "mark":
-            replicas.mark_written()
+            units.mark_written()
 
 
 WAYS = ("create", "save", "update", "delete", "bulk_create", "get_or_create", "lock", "mark")
@@ -223,7 +216,7 @@ def test_nested_contexts_are_one_unit(known: None, told: list[str]) -> None:
 
 def test_primary_only(known: None) -> None:
     with account_context(1):
-        with replicas.primary_only():
+        with units.primary_only():
             assert chosen().why == "asked"
         assert chosen().alias == REPLICA
 
@@ -273,7 +266,7 @@ def test_what_a_visitor_brings_is_asked_of_the_replica(
 
 
 def test_a_cookie_stays_small() -> None:
-    unit: Any = replicas.Unit()
+    unit: Any = units.Unit()
     unit.recorded = {f"shard02:{number}": f"{number:016X}" for number in range(1000)}
     response = visitor.keep(HttpResponse(), unit)
     request = RequestFactory().get("/")

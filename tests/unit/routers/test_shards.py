@@ -9,12 +9,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from routers import ShardMap, account_context, audit, inspection, largest
+from routers import ShardMap, account_context
 from routers.catalog import contact
-from routers.map_file import save_map
+from routers.inspection import audit, largest, status
+from routers.inspection.reading import Reader, reader
 from routers.models import MapVersion
-from routers.reading import Reader, reader
 from routers.shard_map import publish_map, use_map
+from routers.shard_map.file import save_map
 from tests.unit.conftest import CONFIG
 from tests.unit.routers.shop.models import Line, Order
 
@@ -104,7 +105,7 @@ def test_the_table_is_readable_on_a_narrow_terminal(
 def test_a_large_table_is_estimated_unless_counting_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inspection, "COUNTED_BYTES", -1)
+    monkeypatch.setattr(status, "COUNTED_BYTES", -1)
     rows = {row["shard"]: row for row in json.loads(run("status", "--json"))}
     assert rows["shard02"]["rows_are_exact"] is not bool(CONFIG)
     assert rows["shard02"]["rows"] > 0

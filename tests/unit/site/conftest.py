@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """The databases, with tasks and countries on the catalog and every shard."""
-    from routers.reference import publish_references
+    from routers.reference.carry import publish_references
     from tasks.services import load_countries, load_library
     from tests.unit.conftest import CONFIG, run_as_owner
 

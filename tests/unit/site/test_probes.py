@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from routers import readiness
 from routers.catalog import contact
+from routers.health import readiness
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

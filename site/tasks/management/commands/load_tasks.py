@@ -7,7 +7,7 @@ from django.db import transaction
 
 from routers import RoutingError
 from routers.conf import CATALOG
-from routers.reference import wait_for_references
+from routers.reference.carry import wait_for_references
 from tasks.services import load_countries, load_library
 
 

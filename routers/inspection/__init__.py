@@ -1,0 +1,1 @@
+"""What is on the shards, and whether it is where it should be: `manage.py shards`."""

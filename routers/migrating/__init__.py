@@ -1,0 +1,1 @@
+"""Migrations over all shards: `manage.py migrate_shards`."""

@@ -1,0 +1,1 @@
+"""Reference models: written in the catalog, carried to every shard, proved equal."""

@@ -1,0 +1,1 @@
+"""Reads from replicas that never miss a write of their account."""
