@@ -1,4 +1,4 @@
-"""The library alone: built, installed beside what it declares, used by a project that is not ours."""
+"""The library alone: built, installed with what it declares, used by a project not ours."""
 
 import importlib.metadata
 import os
