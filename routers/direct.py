@@ -119,7 +119,9 @@ def set_limits(connection: BaseDatabaseWrapper, limits: Limits) -> None:
         if connection.vendor == "sqlite":
             cursor.execute(f"PRAGMA busy_timeout = {lock_ms}")
         else:
-            cursor.execute(f"SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms}")
+            cursor.execute(
+                f"SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms}"
+            )  # routers: allow W107 - not behind a pooler
 
 
 def lock_not_had(error: BaseException) -> bool:
@@ -144,12 +146,18 @@ def introduce(connection: BaseDatabaseWrapper, purpose: str) -> None:
     """Say who we are to whoever looks at pg_stat_activity, and be missed soon when we are gone."""
     name = f"{purpose} {socket.gethostname()}:{os.getpid()}"[:63]
     with connection.cursor() as cursor:
-        cursor.execute("SET application_name = %s", [name])
-        cursor.execute("SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10")
+        cursor.execute(
+            "SET application_name = %s", [name]
+        )  # routers: allow W107 - not behind a pooler
+        cursor.execute(
+            "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10"
+        )  # routers: allow W107 - not behind a pooler
         # Without it a backend at a long statement learns of a killed client only at its end.
         # Since PostgreSQL 14, and not on every system: a server without it is only slower to see.
         with suppress(Error):
-            cursor.execute("SET client_connection_check_interval = '2s'")
+            cursor.execute(
+                "SET client_connection_check_interval = '2s'"
+            )  # routers: allow W107 - not behind a pooler
 
 
 def _take_lock(connection: BaseDatabaseWrapper, wait: float, stop: Event) -> None:
@@ -157,7 +165,9 @@ def _take_lock(connection: BaseDatabaseWrapper, wait: float, stop: Event) -> Non
     deadline, pauses = time.monotonic() + wait, iter(POLL_SECONDS)
     with connection.cursor() as cursor:
         while True:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, MIGRATING])
+            cursor.execute(
+                "SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, MIGRATING]
+            )  # routers: allow W106 - not behind a pooler
             if cursor.fetchone()[0]:
                 return
             if time.monotonic() >= deadline:

@@ -51,14 +51,18 @@ def present(run: str) -> Iterator[None]:
     introduce(connection, f"migrate_shards {run}")
     key = [LOCK_CLASS, _lock_of(run)]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)
+        cursor.execute(
+            "SELECT pg_advisory_lock(%s, %s)", key
+        )  # routers: allow W106 - not behind a pooler
     try:
         _mark_interrupted()
         yield
     finally:
         # The catalog may have gone meanwhile, and the lock with it: what was done is still told.
         with suppress(Error), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+            cursor.execute(
+                "SELECT pg_advisory_unlock(%s, %s)", key
+            )  # routers: allow W106 - not behind a pooler
 
 
 class Entry:

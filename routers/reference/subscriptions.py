@@ -152,8 +152,12 @@ def _alone(shard: str, timeout: float) -> Iterator[None]:
             )
         with connection.cursor() as cursor:
             if is_superuser:  # there is a password in what comes
-                cursor.execute("SET log_statement = 'none'; SET log_min_error_statement = 'panic'")
-                cursor.execute("SET log_min_duration_statement = -1")
+                cursor.execute(
+                    "SET log_statement = 'none'; SET log_min_error_statement = 'panic'"
+                )  # routers: allow W107 - direct
+                cursor.execute(
+                    "SET log_min_duration_statement = -1"
+                )  # routers: allow W107 - direct
             until = time.monotonic() + LOCK_SECONDS  # a killed run's goes with its last statement
             while not _had(cursor, key):
                 if time.monotonic() > until:
@@ -169,5 +173,5 @@ def _alone(shard: str, timeout: float) -> Iterator[None]:
 
 
 def _had(cursor: CursorWrapper, key: list[int]) -> bool:
-    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
+    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)  # routers: allow W106 - direct
     return bool(cursor.fetchone()[0])
