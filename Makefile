@@ -46,8 +46,8 @@ test-fast: $(VENV)/.dev ## the unit tests on SQLite in memory (T=path narrows)
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(PY) -m tests --lint
 
-bench: $(VENV)/.dev ## measure; prints ratios from one interleaved run
-	@$(PY) -m tests.bench
+bench: $(VENV)/.dev ## measure; prints ratios of interleaved runs (P=routing for one part)
+	@$(PY) -m tests.bench $(P)
 
 lock: ## pin the newest allowed versions (needs uv)
 	uv pip compile pyproject.toml --extra cluster --universal --python-version 3.11 --generate-hashes --no-emit-index-url -q -U -o requirements.lock

@@ -6,10 +6,12 @@ been seen before; each asks for pages of its account, and writes to it, as fast 
 """
 
 import http.client
+import json
 import re
 import signal
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from rich.table import Table
 
 from infra.layout import Layout
 from infra.supervise import Supervisor
+from tests.bench.cluster import BENCH, config, login
 from tests.cluster.harness import eventually
 from tests.visitor import Visitor
 
@@ -28,12 +32,14 @@ __all__ = [
     "Client",
     "Outage",
     "accounts_to_invite_in",
+    "catalog_table",
     "frozen",
     "outage",
     "stopped",
 ]
 
 CATALOG = "default"
+OUTAGE_CLIENTS, OUTAGE_SECONDS = 6, 60
 
 
 class Client(threading.Thread):
@@ -174,3 +180,23 @@ def stopped(root: Path, database: str = CATALOG) -> Iterator[None]:
 
 
 HOW = {"stopped": stopped, "frozen": frozen}
+
+
+def catalog_table() -> Table:
+    """What known accounts see while the catalog is away."""
+    url = config()["public_url"]
+    heads = ("catalog", "seconds", "requests", "errors", "slowest s", "known again after s")
+    table = Table(*heads, title="the catalog away under load, known accounts and people")
+    for how in HOW:
+        visitor = Visitor(url).log_in(*login())
+        slugs = accounts_to_invite_in(visitor)[:OUTAGE_CLIENTS]
+        seen = outage(how, BENCH.root, visitor, slugs, _has_catalog, OUTAGE_SECONDS)
+        errors = ", ".join(f"{n} {what}" for what, n in sorted(seen.errors.items())) or "0"
+        figures = f"{seen.seconds:.0f}", f"{seen.answers.total():,}", errors
+        table.add_row(how, *figures, f"{seen.slowest:.1f}", f"{seen.back_after:.1f}")
+    return table
+
+
+def _has_catalog() -> bool:
+    with urllib.request.urlopen(f"{config()['public_url']}/readyz", timeout=10) as answer:  # noqa: S310
+        return json.load(answer)["degraded"] == []

@@ -5,12 +5,14 @@ import os
 import signal
 from dataclasses import dataclass
 
+from rich.table import Table
+
 from tests.bench.cluster import BENCH, config, login, manage, superuser
 from tests.cluster.harness import Cluster, eventually
 from tests.visitor import Visitor
 from tests.writer import Writer
 
-__all__ = ["Crash", "bench_crashes"]
+__all__ = ["Crash", "bench_crashes", "crashes_table"]
 
 ACCOUNTS = {"acme-analytics": 1, "alder-robotics": 2}  # the first two, on different shards
 PROCESSES = ("default", "shard02", "pooler", "cache", "broker", "web", "worker", "beat")
@@ -78,3 +80,14 @@ def _lost(shard: str, writer: Writer) -> int:
     with contextlib.closing(superuser(shard)) as connection, connection.cursor() as cursor:
         cursor.execute(sql, [writer.acknowledged])
         return len(set(writer.acknowledged) - {code for (code,) in cursor.fetchall()})
+
+
+def crashes_table() -> Table:
+    """What a kill of each process costs."""
+    heads = ("killed", "longest silence s", "acknowledged", "503", "no answer", "lost", "elsewhere")
+    table = Table(*heads, title="kill -9 of each process, two writers on two shards")
+    for crash in bench_crashes():
+        figures = (crash.acknowledged, crash.refused, crash.unanswered, crash.lost)
+        elsewhere = "" if crash.elsewhere is None else str(crash.elsewhere)
+        table.add_row(crash.process, f"{crash.seconds:.1f}", *map(str, figures), elsewhere)
+    return table

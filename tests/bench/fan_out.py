@@ -18,10 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from tests.bench.cluster import SHARDS, environment, owner, secrets, superuser
 from tests.variants import CHECKOUT
 
-__all__ = ["Figure", "bench_fan_out"]
+__all__ = ["Figure", "bench_fan_out", "fan_out_table"]
 
 NUMBERS = (4, 32)
 ROWS = 100_000
@@ -191,3 +193,15 @@ def _seconds(work: Callable[[], Any]) -> float:
 if __name__ == "__main__":
     found = measure(json.loads(Path(sys.argv[1]).read_text()))
     print(json.dumps([asdict(figure) for figure in found]))
+
+
+def fan_out_table() -> Table:
+    """Ratios to the slowest shard alone, and to all shards one after another."""
+    table = Table("read", "shards", "slowest ms", "fan_out ms", "ratio", "to all in turn")
+    table.title = "fan_out, against the slowest shard alone and all shards one after another"
+    for figure in bench_fan_out():
+        times = (statistics.median(each) * 1000 for each in (figure.slowest, figure.together))
+        ratios = (figure.ratio(figure.slowest), figure.ratio(figure.in_turn))
+        shown = (*(f"{each:.1f}" for each in times), *(f"{each:.2f}" for each in ratios))
+        table.add_row(figure.read, str(figure.shards), *shown)
+    return table

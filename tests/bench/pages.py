@@ -6,10 +6,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tests.bench.cluster import config, login
+from rich.table import Table
+
+from tests.bench.cluster import config, login, manage
 from tests.visitor import Visitor
 
-__all__ = ["PageTimes", "bench_pages"]
+__all__ = ["PageTimes", "bench_pages", "pages_table"]
 
 CLIENTS = 8
 REQUESTS = 40  # of each client, for each page
@@ -74,3 +76,13 @@ def _far_down(visitor: Visitor, table: str, pages: int = 40) -> str:
             return path
         path = table + found[1].replace("&amp;", "&")
     return path
+
+
+def pages_table(accounts: int, sessions: int) -> Table:
+    """Milliseconds a page, on data that is seeded first."""
+    manage("seed_demo", "--accounts", str(accounts), "--sessions", str(sessions))
+    title = f"pages with {sessions:,} sessions, {CLIENTS} clients, {REQUESTS} requests each"
+    table = Table("page", "p50 ms", "p95 ms", title=title)
+    for page in bench_pages("acme-analytics"):
+        table.add_row(page.page, f"{page.p50:.0f}", f"{page.p95:.0f}")
+    return table

@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from rich.table import Table
+
 from tests.bench.cluster import config, owner, superuser
 from tests.bench.routing_worker import ROWS
 from tests.variants import CHECKOUT
 
-__all__ = ["bench_routing", "nanoseconds"]
+__all__ = ["bench_routing", "nanoseconds", "routing_table"]
 
 ACCOUNTS, TIMES = 100, 200
 PYTHON = ("shard_of", "db_for_read", "nothing")
@@ -126,3 +128,15 @@ def _database() -> dict[str, Any]:
         "CONN_MAX_AGE": None,
         "DISABLE_SERVER_SIDE_CURSORS": True,
     }
+
+
+def routing_table() -> Table:
+    """Nanoseconds in the title, microseconds and ratios below."""
+    spent = ", ".join(f"{name} {value:.0f} ns" for name, value in nanoseconds().items())
+    table = Table("query", "plain us", "ratio", "of the rounds", title=f"routing: {spent}")
+    for found in bench_routing(21):
+        spread = f"{min(found.ratios):.2f} to {max(found.ratios):.2f}"
+        median = statistics.median(found.ratios)
+        table.add_row(found.query, f"{found.plain_us:.0f}", f"{median:.3f}", spread)
+    table.caption = f"21 rounds of {TIMES}, plain and routed in turn"
+    return table

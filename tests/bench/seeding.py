@@ -8,13 +8,16 @@ from a dump of each shard. Rounds alternate.
 import io
 import os
 import re
+import statistics
 import subprocess
 import time
 from dataclasses import dataclass
 
+from rich.table import Table
+
 from tests.bench.cluster import SHARDS, manage, owner, secrets, superuser
 
-__all__ = ["bench_seeding"]
+__all__ = ["bench_seeding", "seeding_table"]
 
 ROUNDS = 3
 TABLES = ("assessments_candidate", "assessments_testsession", "assessments_answer")
@@ -154,3 +157,18 @@ def _tool(program: str, shard: str, database: str) -> list[str]:
 
 def _password() -> dict[str, str]:
     return {**os.environ, "PGPASSWORD": secrets()["superuser"]}
+
+
+def seeding_table(accounts: int, sessions: int) -> Table:
+    """Rows a second, ours and psql's."""
+    table = Table("round", "rows", "seed_demo rows/s", "psql rows/s", "ratio", title="seed_demo")
+    rounds = bench_seeding(accounts, sessions)
+    for number, done in enumerate(rounds, start=1):
+        rates = done.rows / done.seed_seconds, done.psql_rows / done.psql_seconds
+        table.add_row(
+            str(number), f"{done.rows:,}", *(f"{rate:,.0f}" for rate in rates), f"{done.ratio:.2f}"
+        )
+    if rounds:
+        median = statistics.median(done.ratio for done in rounds)
+        table.add_row("median", "", "", "", f"{median:.2f}")
+    return table

@@ -6,15 +6,18 @@ test runner does it: with fsync on (the bench cluster) and off (the test cluster
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench.cluster import BENCH
-from tests.variants import PYTHONPATH, Variant
+from rich.table import Table
 
-__all__ = ["bench_startup"]
+from tests.bench.cluster import BENCH
+from tests.variants import CHECKOUT, PYTHONPATH, TEST, Variant
+
+__all__ = ["bench_startup", "startup_table"]
 
 PROGRAM = """
 import time
@@ -65,3 +68,16 @@ def _once(config: Path | None) -> float:
         [sys.executable, "-c", PROGRAM], env=environment, check=True, stdout=subprocess.PIPE
     )
     return float(done.stdout)
+
+
+def startup_table() -> Table:
+    """How long an engine takes to make the test databases."""
+    up = [sys.executable, "-m", "infra", *TEST.options(), "up", "--only", "servers"]
+    subprocess.run(up, cwd=CHECKOUT, check=True)
+    seconds = bench_startup(7, TEST)
+    table = Table("test databases made on", "median s", "ratio", title="start of the unit tests")
+    base = statistics.median(next(iter(seconds.values())))
+    for engine, values in seconds.items():
+        median = statistics.median(values)
+        table.add_row(engine, f"{median:.2f}", f"{median / base:.1f}")
+    return table
