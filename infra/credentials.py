@@ -14,6 +14,8 @@ from pathlib import Path
 from infra.errors import ClusterError
 
 SCRAM_ITERATIONS = 4096
+LATER = ("replication", "pooler_admin", "probe_token")
+"""Files of older versions lack these."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +23,8 @@ class Credentials:
     """One password a field. `salt` keeps the SCRAM verifiers the same from run to run.
 
     `app` is fulcrum_app's password at PostgreSQL, which only the poolers know; `pooler_app` is
-    the one with which the application logs in at a pooler.
+    the one with which the application logs in at a pooler. `probe_token` opens the site's /metrics
+    and the details of its /readyz to a probe from anywhere.
     """
 
     superuser: str
@@ -31,11 +34,13 @@ class Credentials:
     replication: str
     pooler_app: str
     pooler_monitor: str
+    pooler_admin: str
     cache: str
     broker: str
     salt: str
     secret_key: str
     demo_password: str
+    probe_token: str
 
     @classmethod
     def generate(cls) -> "Credentials":
@@ -59,9 +64,9 @@ def scram_verifier(password: str, salt: bytes) -> str:
 
 
 def load(path: Path) -> Credentials:
-    """Read the file that load_or_create wrote; `replication` is "" in one of an older version."""
+    """Read the file that load_or_create wrote; what one of an older version lacks is ""."""
     try:
-        return Credentials(**{"replication": ""} | json.loads(path.read_text()))
+        return Credentials(**dict.fromkeys(LATER, "") | json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ClusterError(
             f"{path} is damaged ({error}). Restore it; without it the data cannot be opened."
@@ -73,9 +78,10 @@ def load_or_create(path: Path) -> Credentials:
     made = Credentials.generate()
     if path.exists():
         found = load(path)
-        if found.replication:
+        missing = [name for name in LATER if not getattr(found, name)]
+        if not missing:
             return found
-        made = replace(found, replication=made.replication)
+        made = replace(found, **{name: getattr(made, name) for name in missing})
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -102,7 +102,7 @@ def _reload_pooler(
         [part.strip() for part in line.split("=", 1)] for line in text.splitlines() if "=" in line
     )
     try:
-        connection = pooler_login(d, "pgbouncer", "fulcrum_monitor", credentials.pooler_monitor)
+        connection = pooler_login(d, "pgbouncer", "fulcrum_admin", credentials.pooler_admin)
     except Exception:
         return False
     with contextlib.closing(connection):

@@ -118,7 +118,8 @@ def _pooler_files(
     pooler: Pooler,
     binaries: Binaries,
 ) -> dict[str, File]:
-    users = f"conf/{pooler.name}/userlist.txt"
+    folder = f"conf/{pooler.name}"
+    users, hba = f"{folder}/userlist.txt", f"{folder}/pooler_hba.conf"
     databases = [
         {
             "name": d.pooled(alias),
@@ -134,16 +135,19 @@ def _pooler_files(
         pooler=pooler,
         databases=databases,
         auth_file=layout.root / users,
+        hba_file=layout.root / hba,
         listen=d.listen(pooler.host),
         socket_directory="",
         version=list(binaries.pgbouncer_version),
     )
     passwords = {
+        "fulcrum_admin": credentials.pooler_admin,
         "fulcrum_app": credentials.pooler_app,
         "fulcrum_monitor": credentials.pooler_monitor,
     }
     return {
-        f"conf/{pooler.name}/pgbouncer.ini": File(settings, 0o600),
+        f"{folder}/pgbouncer.ini": File(settings, 0o600),
+        hba: File(template("pooler_hba.conf")),
         users: File(template("userlist.txt", passwords=passwords), 0o600),
     }
 

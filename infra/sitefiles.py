@@ -17,6 +17,7 @@ def site_files(
     gunicorn = template("gunicorn.conf.py", app=app, listen=d.listen(app.host))
     files = {"conf/gunicorn.conf.py": File(gunicorn)}
     for role in ["app", "owner", "admin"] if engine == "postgresql" else ["app"]:
+        serves = role == "app" and engine == "postgresql"
         variables = {
             "engine": engine,
             "role": role,
@@ -27,6 +28,8 @@ def site_files(
             "directory_state": str(layout.state),
             "databases": databases(d, credentials, layout, engine, role),
             "references": None if role == "app" else references(d, credentials),
+            "pooler_consoles": consoles(d, credentials) if serves else [],
+            "probe_token": credentials.probe_token if serves else None,
             "cache": _redis_url(d, credentials, "cache", engine),
             "broker": _redis_url(d, credentials, "broker", engine),
         }
@@ -75,6 +78,12 @@ def references(d: Description, credentials: Credentials) -> dict[str, str | int]
         "user": REPLICATION,
         "password": credentials.replication,
     }
+
+
+def consoles(d: Description, credentials: Credentials) -> list[str]:
+    """How the monitoring login, which may only look, reaches each pooler: libpq's strings."""
+    login = f"dbname=pgbouncer user=fulcrum_monitor password={credentials.pooler_monitor}"
+    return [f"host={pooler.host} port={pooler.port} {login}" for pooler in d.poolers]
 
 
 def _pooler_address(d: Description) -> dict[str, str | int]:

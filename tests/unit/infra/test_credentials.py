@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.credentials import Credentials, load, load_or_create, scram_verifier
+from infra.credentials import LATER, Credentials, load, load_or_create, scram_verifier
 from infra.errors import ClusterError
 
 
@@ -36,16 +36,27 @@ def test_a_damaged_file_is_never_replaced(tmp_path: Path) -> None:
     assert path.read_text() == "{}"
 
 
-def test_a_file_of_an_older_version_gets_the_password_that_it_lacks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacks", [LATER[:1], LATER[1:], LATER])
+def test_a_file_of_an_older_version_gets_what_it_lacks_and_keeps_the_rest(
+    tmp_path: Path, lacks: tuple[str, ...]
+) -> None:
+    path = tmp_path / "secrets.json"
+    known = {k: v for k, v in asdict(load_or_create(path)).items() if k not in lacks}
+    path.write_text(json.dumps(known))
+    assert {getattr(load(path), name) for name in lacks} == {""}
+    made = asdict(load_or_create(path))
+    assert all(len(made[name]) > 30 for name in lacks)
+    assert made == {**known, **{name: made[name] for name in lacks}}
+    assert asdict(load_or_create(path)) == made == asdict(load(path))
+
+
+def test_a_file_that_lacks_any_other_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "secrets.json"
     known = asdict(load_or_create(path))
-    del known["replication"]
+    del known["superuser"]
     path.write_text(json.dumps(known))
-    assert load(path).replication == ""
-    made = load_or_create(path)
-    assert len(made.replication) > 30
-    assert asdict(made) == known | {"replication": made.replication}
-    assert load_or_create(path) == made == load(path)
+    with pytest.raises(ClusterError, match=r"is damaged .*superuser"):
+        load_or_create(path)
 
 
 def test_they_need_no_quoting_and_are_not_shown() -> None:

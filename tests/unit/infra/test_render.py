@@ -85,6 +85,60 @@ def test_pgbouncer_settings_stand_in_their_sections(files: dict[str, File]) -> N
     assert "listen_port = 16432" in tail
     assert "default_pool_size = 20" in tail
     assert "host=" not in tail
+    assert "\nauth_type = hba\n" in tail
+    assert f"\nauth_hba_file = {ROOT}/conf/pooler/pooler_hba.conf\n" in tail
+
+
+def test_the_monitoring_login_may_look_at_a_pooler_and_have_no_database(
+    files: dict[str, File],
+) -> None:
+    """With a database it would be fulcrum_app in PostgreSQL."""
+    settings = files["conf/pooler/pgbouncer.ini"].content
+    assert re.findall(r"^(?:admin|stats)_users = (.*)$", settings, re.M) == [
+        "fulcrum_admin",
+        "fulcrum_monitor",
+    ]
+    lines = files["conf/pooler/pooler_hba.conf"].content.splitlines()
+    rules = [line.split() for line in lines if line[0] != "#"]
+    for network in ("0.0.0.0/0", "::0/0"):
+        assert [[*rule[1:3], rule[4]] for rule in rules if rule[3] == network] == [
+            ["pgbouncer", "fulcrum_admin,fulcrum_monitor", "scram-sha-256"],
+            ["all", "fulcrum_app", "scram-sha-256"],
+            ["all", "all", "reject"],
+        ]
+    assert len(rules) == 6
+
+
+def test_the_site_may_look_at_every_pooler_and_knows_its_probes_token(
+    description: Description, credentials: Credentials, files: dict[str, File]
+) -> None:
+    login = f"dbname=pgbouncer user=fulcrum_monitor password={credentials.pooler_monitor}"
+    app, owner, admin = (json.loads(files[f"site{r}.json"].content) for r in ("", *ROLES))
+    assert app["pooler_consoles"] == [f"host=127.0.0.1 port=16432 {login}"]
+    assert app["probe_token"] == credentials.probe_token
+    for other in (owner, admin):
+        assert (other["pooler_consoles"], other["probe_token"]) == ([], None)
+    second = description.poolers[0].model_copy(update={"name": "pooler2", "host": "10.0.0.9"})
+    changed = description.model_copy(update={"poolers": [*description.poolers, second]})
+    app = json.loads(render(changed, credentials, Layout(ROOT))["site.json"].content)
+    assert app["pooler_consoles"][1] == f"host=10.0.0.9 port=16432 {login}"
+
+
+ROLES = ("-owner", "-admin")
+
+
+def test_only_the_pooler_and_the_runner_know_its_administrator(
+    credentials: Credentials, files: dict[str, File]
+) -> None:
+    having = [name for name, file in files.items() if credentials.pooler_admin in file.content]
+    assert having == ["conf/pooler/userlist.txt"]
+
+
+def test_the_owner_may_begin_a_subscription_on_a_shard(files: dict[str, File]) -> None:
+    grant = "GRANT EXECUTE ON FUNCTION pg_replication_origin_advance(text, pg_lsn) TO fulcrum_owner"
+    sql = files["conf/shard01/roles.sql"].content
+    assert grant in sql.partition("\\connect shard01\n")[2]
+    assert grant not in files["conf/default/roles.sql"].content
 
 
 def test_prepared_statements_are_named_only_to_a_pgbouncer_that_knows_them(
@@ -254,6 +308,7 @@ def test_sqlite_needs_no_server(description: Description, credentials: Credentia
     assert site["databases"]["shard01"] == {"name": f"{ROOT}/sqlite/shard01.sqlite3", "number": 1}
     assert site["databases"]["default"] == {"name": f"{ROOT}/sqlite/catalog.sqlite3"}
     assert (site["cache"], site["broker"]) == (None, None)
+    assert (site["pooler_consoles"], site["probe_token"]) == ([], None)
     assert site["directory"] == f"{ROOT}/sqlite"
     assert "workers = 1" in files["conf/gunicorn.conf.py"].content
     assert re.findall(r"\[program:(\w+)\]", files["conf/supervisord.conf"].content) == ["web"]
