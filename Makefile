@@ -9,10 +9,11 @@ PY      := $(VENV)/bin/python
 ENGINE  ?= postgresql
 SHARD   ?= shard01
 T       ?=
+HOSTS   ?= 8
 PIP     := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs psql clean test test-fast lint bench lock
+.PHONY: help up down status logs psql clean test test-fast lint bench lab lab-down lock
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,12 @@ lint: $(VENV)/.dev ## ruff and mypy
 
 bench: $(VENV)/.dev ## measure; prints ratios of interleaved runs (P=routing for one part)
 	@$(PY) -m tests.bench $(P)
+
+lab: $(VENV)/.dev ## boot HOSTS=8 real Debian hosts (systemd, ssh) on this machine, to try the playbooks on; as root
+	@$(PY) -m tests.lab up $(HOSTS)
+
+lab-down: $(VENV)/.dev ## remove the lab's hosts and network
+	@$(PY) -m tests.lab down
 
 lock: ## pin the newest allowed versions (needs uv)
 	uv pip compile pyproject.toml --extra cluster --universal --python-version 3.11 --generate-hashes --no-emit-index-url -q -U -o requirements.lock
