@@ -73,7 +73,8 @@ class FanOut:
         """
         if self._stop is not None and self._stop <= self._start:
             return
-        with self._reads(self._keyed_rows(chunk_size), chunk_size) as reads:
+        size = None if self._fits(chunk_size) else chunk_size
+        with self._reads(self._keyed_rows(chunk_size), size) as reads:
             if self._is_ordered():
                 rows: Iterator[Any] = merge(*reads.streams(), key=itemgetter(0))
             else:
@@ -168,7 +169,7 @@ class FanOut:
         """Whether the query has an order, or needs one: pages must not overlap."""
         return self._queryset.ordered or self._is_sliced()
 
-    def _reads(self, reading: Any, size: int) -> ShardReads:
+    def _reads(self, reading: Any, size: int | None) -> ShardReads:
         if self._policy.missing is not None:
             self._policy.missing.clear()
         return ShardReads(sorted(settings().shards), reading, size, self._policy)
@@ -179,8 +180,12 @@ class FanOut:
         def reading(alias: str) -> Generator[Any, None, None]:
             yield ask(on_shard(self._queryset), alias)
 
-        with self._reads(reading, size=2) as reads:
+        with self._reads(reading, size=None) as reads:
             yield from reads.arriving()
+
+    def _fits(self, chunk_size: int) -> bool:
+        """Whether a shard's rows fit into one step."""
+        return self._stop is not None and self._stop <= chunk_size
 
     def _keyed_rows(self, chunk_size: int) -> Callable[[str], Generator[Any, None, None]]:
         """What a shard is asked for: (key, row), and no key where there is no order."""
@@ -188,8 +193,7 @@ class FanOut:
         def reading(alias: str) -> Generator[Any, None, None]:
             keyed = Keyed(on_shard(self._queryset), alias, total=self._is_sliced())
             keyed.queryset.query.set_limits(0, self._stop)
-            streamed = self._stop is None or self._stop > chunk_size
-            yield from keyed.rows(chunk_size, streamed=streamed)
+            yield from keyed.rows(chunk_size, streamed=not self._fits(chunk_size))
 
         return reading
 

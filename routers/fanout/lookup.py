@@ -64,7 +64,7 @@ def _ask(shards: Iterable[str], model: Any, key: int, policy: Policy) -> int | N
         for account in AccountQuerySet(model).filter(pk=key).values_list("account_id", flat=True):
             yield alias, account
 
-    with ShardReads(shards, reading, 2, policy) as reads:
+    with ShardReads(shards, reading, None, policy) as reads:
         for alias, account in reads.arriving():
             if shard_of(account) == alias:
                 return int(account)

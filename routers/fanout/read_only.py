@@ -2,6 +2,7 @@
 
 import math
 import os
+import select
 import socket
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -75,26 +76,39 @@ class ThreadsConnection:
 
 
 class ApartConnection:
-    """A connection beside those of any thread, in a read-only transaction until it is closed.
+    """A connection beside those of any thread, on which every statement is read-only and bounded.
 
-    `seconds` is how long the server may take for one step. Made in the calling thread, used by one
-    thread at a time.
+    `seconds` is how long the server may take for one step. Of several steps, the first begins a
+    transaction, which is open until `close`. With `once` there is one step and no transaction:
+    each statement is sent in one message with what makes it read-only, and is over with its
+    answer. Made in the calling thread, used by one thread at a time.
     """
 
-    def __init__(self, alias: str, seconds: float) -> None:
-        self._alias, self._seconds = alias, seconds
+    def __init__(self, alias: str, seconds: float, *, once: bool) -> None:
+        self._alias, self._seconds, self._once = alias, seconds, once
         self._template: BaseDatabaseWrapper = connections[alias]
         self._connection: BaseDatabaseWrapper | None = None
+        self._first = (
+            f"{READ_ONLY}; SET LOCAL statement_timeout = {math.ceil(seconds * 1000)};"
+            f" SET LOCAL client_connection_check_interval = {NOTICED_MS}"
+        )
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """Let the block read, with this as the thread's connection to the shard."""
-        if self._connection is None:
-            self._begin()
+        is_first = self._connection is None
+        if is_first:
+            self._connection = self._open()
         connection: Any = self._connection
         connections[self._alias] = connection
         try:
             with deadline(connection, self._seconds + GRACE_SECONDS):
+                if self._once:
+                    with connection.execute_wrapper(self._prefixed):
+                        yield
+                    return
+                if is_first:
+                    self._begin(connection)
                 yield
         finally:
             del connections[self._alias]
@@ -116,34 +130,27 @@ class ApartConnection:
             return
         # Whatever goes wrong here, the connection is thrown away.
         with suppress(Exception), deadline(connection, CLOSING_SECONDS):
-            connection.rollback()
-            if finished:
+            if not self._once:
+                connection.rollback()
                 connection.set_autocommit(True)
+            if finished:
                 _give_back(connection)
                 return
         connection.close()
         if rows is not None:
             rows.close()  # and not before: it would ask a server that may be away
 
-    def _begin(self) -> None:
-        self._connection = _idle_connection(self._alias)
-        if self._connection is not None:
-            try:
-                return self._begin_on(self._connection)
-            except Exception:  # it broke while nobody used it
-                self._connection.close()
-        self._connection = _new_connection(self._template, self._seconds)
-        return self._begin_on(self._connection)
+    def _open(self) -> BaseDatabaseWrapper:
+        return _idle_connection(self._alias) or _new_connection(self._template, self._seconds)
 
-    def _begin_on(self, connection: BaseDatabaseWrapper) -> None:
-        milliseconds = math.ceil(self._seconds * 1000)
-        with deadline(connection, self._seconds + GRACE_SECONDS):
-            connection.set_autocommit(False)
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    f"{READ_ONLY}; SET LOCAL statement_timeout = {milliseconds};"
-                    f" SET LOCAL client_connection_check_interval = {NOTICED_MS}"
-                )
+    def _begin(self, connection: BaseDatabaseWrapper) -> None:
+        connection.set_autocommit(False)
+        with connection.cursor() as cursor:
+            cursor.execute(self._first)
+
+    def _prefixed(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Statements in one message are one transaction, and each has a time-out of its own."""
+        return execute(f"{self._first}; {sql}", params, many, context)
 
 
 _idle: dict[str, list[BaseDatabaseWrapper]] = defaultdict(list)
@@ -155,10 +162,20 @@ def _idle_connection(alias: str) -> BaseDatabaseWrapper | None:
         while True:
             connection: Any = _idle[alias].pop()
             connection.close_if_unusable_or_obsolete()
-            if connection.connection is not None:
-                connection.health_check_done = True  # the first statement is the check
+            if connection.connection is not None and _is_alive(connection.connection):
+                connection.health_check_done = True  # that was it
                 return connection
+            connection.close()
     return None
+
+
+def _is_alive(raw: Any) -> bool:
+    """Whether the other end has neither closed it nor died: nothing else makes it readable."""
+    if raw.closed:
+        return False
+    line = select.poll()  # select() takes no descriptor above 1023
+    line.register(raw.fileno(), select.POLLIN)
+    return not line.poll(0)
 
 
 def _give_back(connection: BaseDatabaseWrapper) -> None:
@@ -172,6 +189,7 @@ def _give_back(connection: BaseDatabaseWrapper) -> None:
 def _new_connection(template: BaseDatabaseWrapper, seconds: float) -> BaseDatabaseWrapper:
     connection = template.copy()
     connection.inc_thread_sharing()
+    connection.settings_dict["AUTOCOMMIT"] = True  # a transaction is only begun by `step`
     options = connection.settings_dict["OPTIONS"]
     longest = max(CONNECT_SECONDS, min(math.ceil(seconds), MAX_CONNECT_SECONDS))
     options["connect_timeout"] = min(longest, options.get("connect_timeout", longest))

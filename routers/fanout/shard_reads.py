@@ -45,13 +45,15 @@ class Policy:
 
 
 class _ShardRead:
-    """One shard's rows, `size` at a time. Its steps run one after another."""
+    """One shard's rows, `size` at a time; all at once without. Steps run one after another."""
 
-    def __init__(self, alias: str, reading: Reading, size: int, seconds: float) -> None:
+    def __init__(self, alias: str, reading: Reading, size: int | None, seconds: float) -> None:
         self.alias, self.ended, self.apart = alias, False, readable_apart(alias)
         self._reading, self._size = reading, size
         self._connection = (
-            ApartConnection(alias, seconds) if self.apart else ThreadsConnection(alias)
+            ApartConnection(alias, seconds, once=size is None)
+            if self.apart
+            else ThreadsConnection(alias)
         )
         self._rows: Generator[Any, None, None] | None = None
         self._read = 0
@@ -70,7 +72,7 @@ class _ShardRead:
                 raise ShardUnavailable(self.alias, self._reason(error)) from error
             error.add_note(f"This was on {self.alias}.")
             raise
-        if len(rows) < self._size:
+        if self._size is None or len(rows) < self._size:
             self.close(finished=True)
         return rows
 
@@ -99,9 +101,14 @@ class _ShardRead:
 
 
 class ShardReads:
-    """The reads of several shards, as a context manager that leaves nothing behind."""
+    """The reads of several shards, as a context manager that leaves nothing behind.
 
-    def __init__(self, aliases: Iterable[str], reading: Reading, size: int, policy: Policy) -> None:
+    `size` rows are a step; None where all of a shard's rows come with its first answer.
+    """
+
+    def __init__(
+        self, aliases: Iterable[str], reading: Reading, size: int | None, policy: Policy
+    ) -> None:
         self._reads = [_ShardRead(alias, reading, size, policy.seconds) for alias in aliases]
         self._missing = policy.missing
         self._pool = ThreadPoolExecutor(policy.jobs, thread_name_prefix="fan-out")
