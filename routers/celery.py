@@ -5,6 +5,9 @@ runs for account 42, and so do its retries, the next links of a chain, the tasks
 callback of a chord, and what the task itself sends. A scope of `all_accounts` travels likewise.
 Beat has no account: its tasks set one themselves.
 
+A task is one unit of work for reads from replicas: see `routers.replicas.units`. What its sender
+has written goes with the message, so the task sees it even where Redis was not told.
+
 A task that is killed (a hard time limit, a lost worker) fails in the worker's main process, whose
 `link_error` callbacks have no account: their sharded work raises.
 """
@@ -16,11 +19,15 @@ from typing import Any
 from celery import signals
 
 from routers.context import SCOPE, Scope, account_context, all_accounts, current_scope
+from routers.replicas.units import begin, current_unit, end
+from routers.replicas.visitor import positions_in, taken_along
 
-__all__ = ["HEADER", "carry_account"]
+__all__ = ["HEADER", "POSITIONS", "carry_account"]
 
 HEADER = "routers_scope"
 """Its value: {"account_id": 42, "shard": None}, as `Scope`; None for a task without a scope."""
+POSITIONS = "routers_positions"
+"""What the sender has written: name → position, as the visitor's cookie."""
 
 
 def carry_account() -> None:
@@ -36,6 +43,9 @@ def carry_account() -> None:
 def _send(headers: dict[str, Any], **kwargs: Any) -> None:
     """A retry has the header already: it is the task's own, whatever was set when it gave up."""
     headers.setdefault(HEADER, _written(current_scope()))
+    unit = current_unit()
+    if unit is not None and (positions := taken_along(unit)):
+        headers[POSITIONS] = positions
 
 
 def _begin(task: Any, **kwargs: Any) -> None:
@@ -47,6 +57,9 @@ def _begin(task: Any, **kwargs: Any) -> None:
     given = request.headers or {}
     here = current_scope() if request.is_eager else None
     request.routers_token = SCOPE.set(None)
+    request.routers_unit = begin(
+        lambda: positions_in(given.get(POSITIONS) or {}), anew=not request.is_eager
+    )
     scope = _read(given[HEADER]) if HEADER in given else here
     SCOPE.set(scope)
     request.headers = {**given, HEADER: _written(scope)}  # for a retry
@@ -59,6 +72,7 @@ def _end(task: Any, **kwargs: Any) -> None:
         SCOPE.reset(token)
     else:
         SCOPE.set(None)
+    end(task.request.get("routers_unit"))
 
 
 def _written(scope: Scope | None) -> dict[str, Any] | None:

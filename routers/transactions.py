@@ -2,19 +2,26 @@
 
 `transaction.atomic()` without `using` opens on the catalog, where an account has no rows: it would
 protect nothing. This opens on the account's shard.
+
+Where reads go to replicas, a block that has written anything is recorded, were it by SQL past the
+ORM. Nobody sees a write before its commit, so the block asks PostgreSQL at its end, and only if the
+ORM has not written in it: a block that does nothing but read pays one question to the primary, and
+the account goes on being read from replicas.
 """
 
 import inspect
-from collections.abc import Callable
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ContextDecorator, contextmanager
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from django.db import transaction
 
 from routers.carrying import carry
+from routers.conf import settings
 from routers.context import current_account
 from routers.exceptions import RoutingError
+from routers.replicas.units import heed_own_sql
 from routers.shard_map import shard_of
 
 __all__ = ["account_atomic", "account_on_commit"]
@@ -29,8 +36,12 @@ class _AccountAtomic(ContextDecorator):
         self._options = {"savepoint": savepoint, "durable": durable}
 
     def __enter__(self) -> None:
-        self._atomic = transaction.atomic(using=_alias("account_atomic()"), **self._options)
-        self._atomic.__enter__()
+        account_id, alias = _account_and_alias("account_atomic()")
+        block = transaction.atomic(using=alias, **self._options)
+        self._block: AbstractContextManager[None] = (
+            _recorded(block, alias, account_id) if alias in settings().recorded else block
+        )
+        self._block.__enter__()
 
     def __exit__(
         self,
@@ -38,7 +49,7 @@ class _AccountAtomic(ContextDecorator):
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._atomic.__exit__(kind, error, at)
+        self._block.__exit__(kind, error, at)
 
     def _recreate_cm(self) -> "_AccountAtomic":
         return _AccountAtomic(**self._options)
@@ -65,16 +76,25 @@ def account_atomic(
 
 def account_on_commit(action: Callable[[], object], *, robust: bool = False) -> None:
     """Run `action` once the account's own transaction has committed, for the account of now."""
-    transaction.on_commit(carry(action), using=_alias("account_on_commit()"), robust=robust)
+    _, alias = _account_and_alias("account_on_commit()")
+    transaction.on_commit(carry(action), using=alias, robust=robust)
 
 
-def _alias(what: str) -> str:
+@contextmanager
+def _recorded(block: AbstractContextManager[None], alias: str, account_id: int) -> Iterator[None]:
+    """The block; at its end, and inside it, SQL of the project's own is asked after."""
+    with block:
+        yield
+        heed_own_sql(alias, account_id)
+
+
+def _account_and_alias(what: str) -> tuple[int, str]:
     account_id = current_account()
     if account_id is None:
         raise RoutingError(
             f"{what} needs an account. Call it inside `with account_context(account_id):`."
         )
-    return shard_of(account_id)
+    return account_id, shard_of(account_id)
 
 
 def _refuse_what_goes_on_later(function: Any) -> None:

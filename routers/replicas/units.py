@@ -1,10 +1,9 @@
 """Reads from replicas that never miss a write of their account.
 
-A unit of work is the outermost `account_context`: a request, a command. (A Celery task, from
-`begin` to `end`.) At its first read of an account it learns up to where that account has been
-written, by anybody, and takes a replica that has replayed so much; where there is none, or it
-cannot know, the primary. A unit that writes reads from the primary from then on, and so does
-whatever is done inside a transaction.
+A unit of work is the outermost `account_context`: a request, a command; or a Celery task. At its
+first read of an account it learns up to where that account has been written, by anybody, and takes
+a replica that has replayed so much; where there is none, or it cannot know, the primary. A unit
+that writes reads from the primary from then on, and so does whatever is done inside a transaction.
 
 Before its first write a writer leaves a token on Redis, and takes it away when it writes down the
 position that holds its commit: nobody reads the account from a replica meanwhile. Only then do the
@@ -16,12 +15,14 @@ returned, on_commit ran) sees it, with these bounds. Redis is out of reach for t
 from before its write, and keeps an older position: then others may read older rows, until that
 process reaches Redis again, or for REPLICA_MEMORY_SECONDS. A writer is killed between commit and
 recording: the account is read from the primary until its token is given up, after as many seconds.
-A unit keeps a replica for a second before it asks again. SQL of your own, past the ORM, is a write
-that only you can tell of: `mark_written()`. After a failover, a replica that follows the old
-primary must not be among REPLICAS: positions of two timelines do not compare.
+A unit keeps a replica for a second before it asks again. SQL of your own, past the ORM, is noticed
+inside `account_atomic()`; elsewhere only you can tell that it writes: `mark_written()`. After a
+failover, a replica that follows the old primary must not be among REPLICAS: positions of two
+timelines do not compare.
 """
 
 import asyncio
+import os
 import random
 import secrets
 from collections import Counter
@@ -39,6 +40,7 @@ from django.db import Error, connections
 
 from routers.conf import settings
 from routers.replicas import positions, written
+from routers.replicas.transaction import has_written, in_transaction, will_record
 
 __all__ = [
     "Choice",
@@ -46,6 +48,7 @@ __all__ = [
     "begin",
     "current_unit",
     "end",
+    "heed_own_sql",
     "mark_written",
     "primary_only",
     "reading_from",
@@ -115,7 +118,7 @@ class Unit:
             return "asked"
         if not settings().replica_reads:
             return "off"
-        return "transaction" if _in_transaction(primary) else ""
+        return "transaction" if in_transaction(primary) else ""
 
     def _chosen(self, primary: str, account_id: int, before: Choice | None) -> Choice:
         """Never from one replica to another, nor back from the primary: time would run back."""
@@ -144,27 +147,27 @@ class Unit:
         """A write begins: others read from the primary until it is recorded."""
         self._wrote = True
         name = written.name_of(primary, account_id)
-        in_transaction = _in_transaction(primary)
-        if in_transaction and _will_record(connections[primary], name):
+        inside = in_transaction(primary)
+        if inside and will_record(primary, name):
             return
         token, now = f"{self._token}:{get_ident()}", monotonic()
         _, said = self._open.get((name, token), (primary, -inf))
         if said + settings().replica_memory_seconds / 2 < now:
             written.begin(name, token)
             self._open[name, token] = primary, now
-        if in_transaction:
+        if inside:
             self._record_after_commit(primary, name, token)
 
     def _record_after_commit(self, primary: str, name: str, token: str) -> None:
         """Before the project's own callbacks, whatever savepoint is rolled back."""
         record = partial(self._record, primary, name, token)
         callbacks: list[Any] = connections[primary].run_on_commit
-        callbacks.insert(0, (set(), record, True))
+        callbacks.insert(0, (set(), record, True))  # `will_record` finds it
 
     def finish(self) -> None:
         """Record what was written outside of transactions."""
         for (name, token), (primary, _) in list(self._open.items()):
-            if not _in_transaction(primary):
+            if not in_transaction(primary):
                 self._record(primary, name, token)
 
     def _record(self, primary: str, name: str, token: str) -> None:
@@ -177,17 +180,21 @@ class Unit:
 
 
 _unit: ContextVar[Unit | None] = ContextVar("routers_unit", default=None)
+os.register_at_fork(after_in_child=lambda: _unit.set(None))  # its tokens are the parent's
 _primary_only: ContextVar[bool] = ContextVar("routers_primary_only", default=False)
 
 current_unit: Callable[[], Unit | None] = _unit.get
 """The unit of work that is under way, if any."""
 
 
-def begin(visitor: Callable[[], Mapping[str, str]] = dict) -> Unit | None:
+def begin(visitor: Callable[[], Mapping[str, str]] = dict, *, anew: bool = False) -> Unit | None:
     """Begin a unit of work, for `end`; None inside another, or where there are no replicas.
 
-    `visitor` gives what its visitor is known to have written: name → position.
+    `visitor` gives what its visitor is known to have written: name → position. `anew`: another one
+    here is no longer under way, it was left behind.
     """
+    if anew:
+        _unit.set(None)
     if not settings().recorded or _unit.get() is not None:
         return None
     unit = Unit(visitor)
@@ -218,11 +225,21 @@ def wrote(primary: str, account_id: int | None) -> None:
         (_unit.get() or Unit()).write(primary, account_id)
 
 
+def heed_own_sql(primary: str, account_id: int) -> None:
+    """At the end of a transaction of the account's: record it, if anything at all was written."""
+    recorded = primary not in settings().recorded or will_record(
+        primary, written.name_of(primary, account_id)
+    )
+    if not recorded and has_written(primary):
+        wrote(primary, account_id)
+
+
 def mark_written() -> None:
     """Say that SQL of your own writes, or has written, to the account in force.
 
-    Needed where neither model nor queryset does it: `connection.cursor()`, a COPY, a procedure.
-    Inside `all_accounts(shard)` it counts for every account there.
+    Needed where neither model nor queryset does it (`connection.cursor()`, a COPY, a procedure)
+    and no `account_atomic()` is around it. Inside `all_accounts(shard)` it counts for every account
+    there.
     """
     from routers.context import current_scope
 
@@ -238,22 +255,6 @@ def primary_only() -> Iterator[None]:
         yield
     finally:
         _primary_only.reset(token)
-
-
-def _in_transaction(alias: str) -> bool:
-    connection: Any = connections[alias]
-    by_hand = connection.connection is not None and not connection.autocommit
-    return connection.in_atomic_block or by_hand
-
-
-def _will_record(connection: Any, name: str) -> bool:
-    """Whether the open transaction has this thread's recording of that name among its first."""
-    for _, action, _ in connection.run_on_commit:
-        if not (isinstance(action, partial) and action.func.__name__ == "_record"):
-            return False
-        if action.args[1] == name:
-            return True
-    return False
 
 
 def _in_event_loop() -> bool:

@@ -17,7 +17,7 @@ from routers.conf import settings
 from routers.replicas.positions import is_lsn
 from routers.replicas.units import Unit, begin, end
 
-__all__ = ["COOKIE", "begin_request", "end_request", "keep"]
+__all__ = ["COOKIE", "begin_request", "end_request", "keep", "positions_in", "taken_along"]
 
 COOKIE = "routers_written"
 MOST_NAMES = 20  # a cookie is small
@@ -38,17 +38,26 @@ end_request = end
 def keep(response: Response, unit: Unit | None) -> Response:
     """The response; what the unit has written goes with it."""
     if unit is not None and unit.recorded:
-        brought = {n: lsn for n, lsn in unit.visitor().items() if n not in unit.recorded}
-        newest = list((brought | unit.recorded).items())[-MOST_NAMES:]
         response.set_cookie(
             COOKIE,
-            signing.dumps(dict(newest), salt=COOKIE),
+            signing.dumps(taken_along(unit), salt=COOKIE),
             max_age=settings().replica_memory_seconds,
             secure=django_settings.SESSION_COOKIE_SECURE,
             httponly=True,
             samesite="Lax",
         )
     return response
+
+
+def taken_along(unit: Unit) -> dict[str, str]:
+    """Name → position: what the unit has written, and what was brought to it; the newest of it."""
+    brought = {n: lsn for n, lsn in unit.visitor().items() if n not in unit.recorded}
+    return dict(list((brought | unit.recorded).items())[-MOST_NAMES:])
+
+
+def positions_in(given: Mapping[str, object]) -> Mapping[str, str]:
+    """What `taken_along` gave, on the other side; anything else in it is left out."""
+    return {name: str(lsn) for name, lsn in given.items() if is_lsn(lsn)}
 
 
 def _brought(request: HttpRequest) -> Mapping[str, str]:
@@ -59,4 +68,4 @@ def _brought(request: HttpRequest) -> Mapping[str, str]:
         )
     except (KeyError, signing.BadSignature):
         return {}
-    return {name: lsn for name, lsn in given.items() if is_lsn(lsn)}
+    return positions_in(given)

@@ -5,18 +5,24 @@ and a real Redis: tests/cluster/test_replicas_reads.py.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import copy_context
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery, signals
+from celery.app.task import Context
 from django.conf import settings as django_settings
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.urls import path
 
-from routers import account_atomic, account_context, all_accounts
+from routers import account_atomic, account_context, all_accounts, celery
+from routers.celery import HEADER, carry_account
 from routers.replicas import positions, units, visitor, written
 from routers.replicas.reads import _bring_home
 from routers.transactions import account_on_commit
@@ -110,6 +116,11 @@ def test_reads_can_be_switched_off_and_writes_are_still_told(known: None, told: 
     assert told == ["begin shard02:1", "finish shard02:1 1"]
 
 
+def rename() -> None:
+    with connections[HOME[1]].cursor() as cursor:
+        cursor.execute("UPDATE shop_order SET title = 'by hand' WHERE account_id = 1")
+
+
 def write(how: str) -> None:
     match how:
         case "create":
@@ -124,6 +135,9 @@ def write(how: str) -> None:
             Order.objects.bulk_create([Order(title="two")])
         case "get_or_create":
             Order.objects.get_or_create(title="two")
+        case "own SQL":
+            with account_atomic():
+                rename()
         case "lock":
             with account_atomic():
                 list(Order.objects.select_for_update())
@@ -131,7 +145,17 @@ def write(how: str) -> None:
             units.mark_written()
 
 
-WAYS = ("create", "save", "update", "delete", "bulk_create", "get_or_create", "lock", "mark")
+WAYS = (
+    "create",
+    "save",
+    "update",
+    "delete",
+    "bulk_create",
+    "get_or_create",
+    "own SQL",
+    "lock",
+    "mark",
+)
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -191,6 +215,26 @@ def test_a_unit_that_ends_inside_a_transaction_is_recorded_at_its_commit(told: l
     assert told[1:] == ["finish shard02:1 1"]
 
 
+def test_own_sql_in_a_block_inside_a_transaction_is_recorded_at_its_commit(told: list[str]) -> None:
+    with account_context(1), transaction.atomic(using="shard02"):
+        write("own SQL")
+        assert told == ["begin shard02:1"]
+        write("own SQL")
+    assert told == ["begin shard02:1", "finish shard02:1 1"]
+
+
+def test_a_block_that_is_rolled_back_has_written_nothing(known: None, told: list[str]) -> None:
+    with account_context(1):
+        with suppress(ValueError), account_atomic():
+            rename()
+            raise ValueError
+        with account_atomic():
+            rename()
+            transaction.set_rollback(True, using="shard02")
+        assert chosen().alias == REPLICA
+    assert told == []
+
+
 def test_work_on_all_accounts_counts_for_each(told: list[str]) -> None:
     with all_accounts("shard02"):
         Order.objects.update(title="all")
@@ -239,6 +283,114 @@ def test_rows_and_what_came_with_them_are_of_the_primary() -> None:
     line._state.db = line.order._state.db = REPLICA
     _bring_home(line)
     assert (line._state.db, line.order._state.db) == ("shard02", "shard02")
+
+
+# Celery tasks. Eager outside of any unit, a task begins its own, as in a worker.
+
+
+@pytest.fixture
+def task() -> Callable[..., Any]:
+    """Makes a function a task, and runs it for account 1: `task(function, **headers)`."""
+    app = Celery("replicas", broker="memory://", set_as_current=False)
+    carry_account()
+
+    def run(function: Callable[[], Any], **headers: Any) -> Any:
+        headers = {HEADER: {"account_id": 1, "shard": None}, **headers}
+        return app.task(function, name=function.__name__).apply(headers=headers, throw=True).get()
+
+    return run
+
+
+def test_a_task_is_one_unit(known: None, task: Callable[..., Any]) -> None:
+    def read() -> tuple[str, bool, units.Unit | None]:
+        unit = units.current_unit()
+        with account_context(1):
+            return chosen().why, unit is units.current_unit(), unit
+
+    why, same, unit = task(read)
+    assert (why, same) == ("caught up", True)
+    assert units.current_unit() is None
+    assert task(read)[2] is not unit
+
+
+def test_a_tasks_write_is_settled_at_its_end(
+    known: None, told: list[str], task: Callable[..., Any]
+) -> None:
+    def store() -> str:
+        Order.objects.create(title="by a task")
+        assert told == ["begin shard02:1"]
+        return chosen().why
+
+    assert task(store) == "written"
+    assert told == ["begin shard02:1", "finish shard02:1 1"]
+
+
+def test_a_task_that_fails_settles_what_it_wrote(told: list[str], task: Callable[..., Any]) -> None:
+    def store() -> None:
+        Order.objects.create(title="by a task")
+        raise ValueError("after the write")
+
+    with pytest.raises(ValueError, match="after the write"):
+        task(store)
+    assert told == ["begin shard02:1", "finish shard02:1 1"]
+    assert units.current_unit() is None
+
+
+def test_an_eager_task_is_part_of_its_callers_unit(
+    known: None, told: list[str], task: Callable[..., Any]
+) -> None:
+    with account_context(1):
+        task(write_by_task)
+        assert chosen().why == "written"
+        assert told == ["begin shard02:1"]
+    assert told[1:] == ["finish shard02:1 1"]
+
+
+def write_by_task() -> None:
+    Order.objects.create(title="by a task")
+
+
+def test_a_worker_begins_anew_whatever_was_left_behind(task: Callable[..., Any]) -> None:
+    request = Context(headers={HEADER: None})
+
+    def begin() -> None:
+        left = units.begin()
+        celery._begin(SimpleNamespace(request=request))
+        assert units.current_unit() not in (None, left)
+        celery._end(SimpleNamespace(request=request))
+        assert units.current_unit() is None
+
+    copy_context().run(begin)
+
+
+def test_what_the_sender_has_written_is_asked_of_the_replica(
+    told: list[str], task: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the request to its task, and on to what that task sends."""
+    asked: list[str] = []
+    monkeypatch.setattr(written, "look", lambda names: written.Seen("known", "0" * 16, 1))
+    monkeypatch.setattr(positions, "has_reached", lambda replica, lsn: asked.append(lsn))
+
+    def send() -> dict[str, Any]:
+        headers: dict[str, Any] = {}
+        signals.before_task_publish.send("any", headers=headers)
+        return headers
+
+    def read() -> dict[str, Any]:
+        chosen()
+        return send()
+
+    with account_context(1):
+        write("mark")
+        assert celery.POSITIONS not in send()
+        with account_atomic():
+            write("create")
+        headers = send()
+    assert headers[celery.POSITIONS] == {"shard02:1": f"{1:016X}"}
+    assert task(read, **headers) == headers
+    task(read)
+    task(read, **{celery.POSITIONS: {"shard02:1": "no position"}})
+    assert asked == [f"{1:016X}", "0" * 16, "0" * 16]
 
 
 @override_settings(ROOT_URLCONF=__name__)
