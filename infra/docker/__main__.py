@@ -2,6 +2,7 @@
 
 `init` makes the passwords and fills one volume for each kind of service; `database ALIAS` becomes
 PostgreSQL, `site NAME` the web application, worker or beat; `prepare` makes the site ready.
+`docker compose run --rm prepare manage COMMAND` is `manage.py COMMAND` as the tables' owner.
 """
 
 import json
@@ -18,9 +19,9 @@ from infra.console import Console
 from infra.credentials import Credentials, load, load_or_create
 from infra.description import load as load_description
 from infra.errors import ClusterError
-from infra.layout import Layout
+from infra.layout import CHECKOUT, Layout
 from infra.prepare import prepare as run_steps
-from infra.programs import Binaries, Program, programs
+from infra.programs import Binaries, Program, command, programs, site_environment
 from infra.render import File, render
 from infra.schema import Description
 from infra.servers import clear_stale_pid, define_roles, initdb, wait_for_pool
@@ -152,11 +153,21 @@ def prepare(console: Console) -> None:
     console.say(f"  log in as {d.site.login} with the password {credentials.demo_password}")
 
 
+def manage(console: Console, *arguments: str) -> None:
+    """Become `manage.py` as the tables' owner, past the pooler; in the container of `prepare`."""
+    d = description()
+    os.chdir(CHECKOUT / d.site.directory)
+    argv = [*command(d, LAYOUT, "python manage.py"), *arguments]
+    environment = basic_environment(LAYOUT) | site_environment(d, LAYOUT, "owner")
+    os.execve(argv[0], argv, environment)  # noqa: S606 - the site's own program
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
     "database": database,
     "site": site,
     "prepare": prepare,
+    "manage": manage,
 }
 
 

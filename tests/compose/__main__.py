@@ -25,6 +25,7 @@ from tests.visitor import DEMO_EMAIL, Visitor
 
 DATABASES = ("catalog", "shard01", "shard02", "shard03", "shard04")  # services, and databases
 TASKS = {"init", "prepare"}
+SHARDS = DATABASES[1:]
 DEADLINE_SECONDS = 180
 
 
@@ -92,12 +93,21 @@ class Project:
     def pid(self, service: str) -> int:
         return int(self.containers()[service]["State"]["Pid"])
 
+    def address(self, service: str) -> str:
+        """Of a service in the databases' network."""
+        networks = self.containers()[service]["NetworkSettings"]["Networks"]
+        return str(networks[f"{self.name}_databases"]["IPAddress"])
+
     def facts(self, service: str) -> dict[str, Any]:
         """Which accounts have rows in a database, and who is connected to it."""
         script = (Path(__file__).parent / "inspect_database.py").read_text()
         said = self.run("exec", "-T", service, "python", "-c", script, service)
         loaded: dict[str, Any] = json.loads(said)
         return loaded
+
+    def manage(self, *command: str) -> str:
+        """`manage.py COMMAND` as the tables' owner; what it printed."""
+        return self.run("run", "--rm", "-T", "--no-deps", "prepare", "manage", *command)
 
     def password(self) -> str:
         """The login's, from the log where a person finds it."""
@@ -131,13 +141,17 @@ def check_placement(facts: dict[str, dict[str, Any]]) -> None:
 
 
 def check_access(project: Project, facts: dict[str, dict[str, Any]]) -> None:
-    """The application comes from the pooler, and could not come from anywhere else."""
-    networks = project.containers()["pooler"]["NetworkSettings"]["Networks"]
-    pooler = networks[f"{project.name}_databases"]["IPAddress"]
-    clients = {tuple(client) for found in facts.values() for client in found["clients"]}
-    assert clients == {("fulcrum_app", pooler)}, clients
-    shard = project.containers()["shard01"]["NetworkSettings"]["Networks"]
-    address = shard[f"{project.name}_databases"]["IPAddress"]
+    """The application comes from the pooler, and could not come from anywhere else.
+
+    Beside it only the shards' subscriptions log in, at the catalog.
+    """
+    clients = {
+        service: {tuple(client) for client in found["clients"]} for service, found in facts.items()
+    }
+    application = {("fulcrum_app", project.address("pooler"))}
+    copies = {("fulcrum_replication", project.address(shard)) for shard in SHARDS}
+    assert clients == {"catalog": application | copies, **dict.fromkeys(SHARDS, application)}
+    address = project.address("shard01")
     script = (
         "import socket\n"
         f"for host in ('shard01', {address!r}):\n"
@@ -147,11 +161,41 @@ def check_access(project: Project, facts: dict[str, dict[str, Any]]) -> None:
     assert project.run("exec", "-T", "web", "python", "-c", script) == ""
 
 
-def secrets_of(project: Project) -> set[str]:
+def secrets_of(project: Project) -> dict[str, str]:
     """Every generated password, read as root from the volume that only `init` mounts."""
     [mount] = [m for m in project.containers()["init"]["Mounts"] if m["Name"].endswith("_secrets")]
-    file = Path(mount["Source"]) / "secrets.json"
-    return set(json.loads(file.read_text()).values())
+    loaded: dict[str, str] = json.loads((Path(mount["Source"]) / "secrets.json").read_text())
+    return loaded
+
+
+def check_copies(project: Project) -> None:
+    """Every shard's copies of the reference models are equal to the catalog, and stay so."""
+    said = project.manage("reference", "check")
+    assert sorted(said.split("\n")[:-1]) == [f"{shard}: equal" for shard in SHARDS], said
+    statuses = json.loads(project.manage("reference", "status", "--json"))
+    assert [(s["shard"], s["problem"]) for s in statuses] == [(shard, "") for shard in SHARDS]
+    assert all(s["tables"] for s in statuses), statuses
+
+
+def check_probes(project: Project) -> None:
+    """Who comes by a proxy sees pools and shards with the token only."""
+    proxied = {"X-Forwarded-For": "93.184.216.34"}
+    assert probe(project, "/metrics", proxied)[0] == 403
+    assert json.loads(probe(project, "/readyz", proxied)[1]) == {"ready": True}
+    token = {"Authorization": f"Bearer {secrets_of(project)['probe_token']}"}
+    status, text = probe(project, "/metrics", proxied | token)
+    assert status == 200, text
+    for database in DATABASES:
+        labels = f'{{database="{database}",pooler="pooler:6432"}}'
+        assert f"routers_pool_wait_seconds{labels} " in text, text
+
+
+def probe(project: Project, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", project.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def check_secrets(project: Project) -> None:
@@ -161,7 +205,7 @@ def check_secrets(project: Project) -> None:
     images = {container["Image"] for container in containers.values()}
     shown += docker("inspect", *images)
     shown += "".join(docker("history", "--no-trunc", image) for image in images)
-    assert not [secret for secret in secrets_of(project) if secret in shown]
+    assert not [name for name, secret in secrets_of(project).items() if secret in shown]
     published = {
         service: [p for ports in c["NetworkSettings"]["Ports"].values() for p in ports or []]
         for service, c in containers.items()
@@ -200,6 +244,10 @@ def check_all(project: Project) -> None:
         check_placement(facts)
     with step("PostgreSQL through the pooler only"):
         check_access(project, facts)
+    with step("reference models equal on every shard"):
+        check_copies(project)
+    with step("pools in the metrics, for the token only"):
+        check_probes(project)
     with step("no secret in what the engine shows, one port, no root"):
         check_secrets(project)
     before = {s: (c["Id"], c["State"]["Pid"]) for s, c in project.containers().items()}
@@ -224,6 +272,8 @@ def check_all(project: Project) -> None:
     assert secrets == secrets_of(project)
     with step("a session taken and judged on the old data"):
         take_a_test(project, slug, "Cleo")
+    with step("reference models still equal"):
+        check_copies(project)
 
 
 def main() -> int:

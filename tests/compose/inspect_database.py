@@ -23,7 +23,8 @@ for table in TABLES:
     for account, count in cursor.fetchall():
         accounts[account] = accounts.get(account, 0) + count
 cursor.execute(
-    "SELECT usename, host(client_addr) FROM pg_stat_activity WHERE usename LIKE 'fulcrum_%%'"
+    "SELECT usename, host(client_addr) FROM pg_stat_activity"
+    " WHERE usename LIKE 'fulcrum_%' AND backend_type IN ('client backend', 'walsender')"
 )
 clients = sorted({tuple(row) for row in cursor.fetchall()})
 slugs: dict[str, int] = {}

@@ -125,6 +125,19 @@ def test_images_are_debian_13_with_debians_packages() -> None:
     assert re.findall(r"pip install(?:.|\\\n)*?--require-hashes", text)
 
 
+def test_images_hold_nothing_that_git_ignores() -> None:
+    lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert lines[0] == "*"
+    assert {"infra", "requirements.lock", "routers", "site"} == kept
+    for ignored in (CHECKOUT / ".gitignore").read_text().split():
+        path = ignored.rstrip("/")
+        if not path.startswith("/"):
+            assert f"**/{path}" in lines
+        elif path.split("/")[1] in kept:
+            assert path[1:] in lines
+
+
 def test_each_image_is_built_by_the_first_service_that_has_it(
     services: dict[str, dict[str, Any]],
 ) -> None:
@@ -182,12 +195,12 @@ def test_nobody_has_a_password_that_it_does_not_use(
         }
         for volume, files in shares(description, credentials).items()
     }
-    site = {"pooler_app", "cache", "broker", "secret_key"}
+    site = {"pooler_app", "pooler_monitor", "cache", "broker", "secret_key", "probe_token"}
     assert having == {
         "postgres": {"superuser"},
         "prepare": site | {"owner", "replication", "demo_password"},
         "site": site,
-        "pooler": {"app", "pooler_app", "pooler_monitor"},
+        "pooler": {"app", "pooler_admin", "pooler_app", "pooler_monitor"},
         "cache": {"cache"},
         "broker": {"broker"},
     }
@@ -206,6 +219,16 @@ def test_rendered_files_name_the_hosts(volumes: dict[str, dict[str, File]]) -> N
     )
     assert "max_prepared_statements = 0" in volumes["pooler"]["conf/pooler/pgbouncer.ini"].content
     assert '"host": "pooler"' in volumes["site"]["site.json"].content
+
+
+def test_the_site_is_prepared_as_on_a_machine_without_containers(description: Description) -> None:
+    """The same commands; subscribing takes a superuser only where PostgreSQL may be 15."""
+    local = load(CHECKOUT / "infra" / "cluster.yml").description
+    changed = {"admin": "owner"}
+    assert [(s.run, s.as_, s.once) for s in description.site.prepare] == [
+        (step.run, changed.get(step.as_, step.as_), step.once) for step in local.site.prepare
+    ]
+    assert description.site.programs == local.site.programs
 
 
 def test_what_the_containers_do_not_do_is_refused(description: Description) -> None:
