@@ -1,5 +1,14 @@
-"""Who may do what: the application reaches PostgreSQL by the pooler alone, and changes no table."""
+"""Who may do what: the application reaches PostgreSQL by the pooler alone, and changes no table.
 
+And who may look: the monitoring login sees the poolers' pools, and a probe with the token sees them
+in the site's /metrics.
+"""
+
+import contextlib
+import json
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -9,10 +18,23 @@ import psycopg2
 import psycopg2.errors
 import pytest
 import redis
+from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import Cluster, eventually
+from tests.variants import Variant
 
 ALIASES = ["default", "shard01", "shard01_replica", "shard02", "shard03", "shard04"]
+PRODUCT = Variant("product", shift=5_000, fsync=True)
+PROXIED = {"X-Forwarded-For": "93.184.216.34"}
+
+
+@pytest.fixture(scope="module")
+def product() -> Iterator[Cluster]:
+    """All that `make up` starts, on other ports."""
+    cluster = Cluster(PRODUCT.describe(), PRODUCT.root)
+    cluster.run("up")
+    yield cluster
+    cluster.run("down")
 
 
 @pytest.fixture
@@ -56,7 +78,7 @@ def test_the_owner_may_go_to_its_own_database_only(scratch: Cluster, database: s
 
 
 def test_the_superuser_is_unknown_to_the_pooler(scratch: Cluster) -> None:
-    with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
+    with pytest.raises(psycopg2.OperationalError, match="login rejected"):
         scratch.connect("shard01", user="postgres", password=scratch.secret("superuser"))
 
 
@@ -109,8 +131,99 @@ def test_redis_asks_for_its_password(scratch: Cluster, purpose: str) -> None:
 
 
 def test_no_password_is_in_a_command_line_or_a_log(scratch: Cluster) -> None:
-    names = ["superuser", "owner", "app", "monitor", "pooler_app", "cache", "broker"]
+    names = json.loads((scratch.root / "secrets.json").read_text()).keys() - {"demo_password"}
+    assert {"superuser", "pooler_app", "pooler_monitor", "pooler_admin", "probe_token"} <= names
     passwords = [scratch.secret(name) for name in names]
     texts = [path.read_text(errors="replace") for path in (scratch.root / "logs").glob("*.log")]
     texts += [" ".join(process.cmdline()) for process in psutil.process_iter()]
     assert not [word for word in passwords for text in texts if word in text]
+
+
+def test_the_monitoring_login_looks_at_a_pooler_and_gives_no_order(scratch: Cluster) -> None:
+    with closing(scratch.pooler()) as console, console.cursor() as cursor:
+        cursor.execute("SHOW POOLS")
+        assert cursor.fetchall()
+        for order in ("RELOAD", "PAUSE shard01", "KILL shard01", "SHUTDOWN", "SET verbose = 1"):
+            with pytest.raises(psycopg2.Error, match="admin access needed"):
+                cursor.execute(order)
+
+
+@pytest.mark.parametrize("who", ["monitor", "admin"])
+def test_who_looks_after_a_pooler_gets_no_database(scratch: Cluster, who: str) -> None:
+    """There it would be fulcrum_app."""
+    login = {"user": f"fulcrum_{who}", "password": scratch.secret(f"pooler_{who}")}
+    scratch.connect("default", name="pgbouncer", **login).close()
+    with pytest.raises(psycopg2.OperationalError, match="login rejected"):
+        scratch.connect("shard01", **login)
+
+
+def test_the_application_gets_no_console(scratch: Cluster) -> None:
+    with pytest.raises(psycopg2.OperationalError, match="not allowed"):
+        scratch.connect("default", name="pgbouncer")
+
+
+def probe(product: Cluster, path: str, **headers: str) -> tuple[int, str]:
+    """What the running site says to a probe, whatever the status."""
+    url = product.config()["public_url"] + path
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:  # noqa: S310
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def pools(product: Cluster, metric: str, **headers: str) -> dict[str, float]:
+    """Database → a figure of its pool, in the site's /metrics."""
+    status, text = probe(product, "/metrics", **headers)
+    assert status == 200, text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    pooler = f"127.0.0.1:{product.config()['databases']['default']['port']}"
+    up = {sample.labels["pooler"]: sample.value for sample in families["routers_pooler_up"].samples}
+    assert up == {pooler: 1.0}
+    return {sample.labels["database"]: sample.value for sample in families[metric].samples}
+
+
+@contextlib.contextmanager
+def paused(product: Cluster, database: str) -> Iterator[None]:
+    """The pooler's administrator holds a database back, and a client waits for it."""
+    login = {"user": "fulcrum_admin", "password": product.secret("pooler_admin")}
+    done = threading.Event()
+
+    def wait() -> None:
+        while not done.is_set():  # the pooler tells it to go after some seconds
+            with contextlib.suppress(psycopg2.OperationalError):
+                answer(product.connect(database), "SELECT 1")
+
+    client = threading.Thread(target=wait)
+    with closing(product.connect("default", name="pgbouncer", **login)) as console:
+        console.cursor().execute(f"PAUSE {database}")
+        try:
+            client.start()
+            yield
+        finally:
+            done.set()
+            console.cursor().execute(f"RESUME {database}")
+            client.join()
+
+
+def test_metrics_show_who_waits_for_each_database(product: Cluster) -> None:
+    databases = {given["name"] for given in product.config()["databases"].values()}
+    for metric in ("routers_pool_clients_waiting", "routers_pool_wait_seconds"):
+        eventually(lambda metric=metric: pools(product, metric).keys() == databases)
+    with paused(product, "shard04"):
+        eventually(lambda: pools(product, "routers_pool_clients_waiting")["shard04"] > 0)
+        eventually(lambda: pools(product, "routers_pool_wait_seconds")["shard04"] > 0)
+    eventually(lambda: pools(product, "routers_pool_clients_waiting")["shard04"] == 0)
+
+
+def test_a_probe_from_elsewhere_sees_the_inside_with_the_token_only(product: Cluster) -> None:
+    """Behind a proxy the address says nothing, so without the token it is a stranger's."""
+    token = {"Authorization": f"Bearer {product.secret('probe_token')}"}
+    for headers in (PROXIED, {**PROXIED, "Authorization": "Bearer "}):
+        status, text = probe(product, "/metrics", **headers)
+        assert status == 403
+        assert "shard01" not in text
+        assert json.loads(probe(product, "/readyz", **headers)[1]) == {"ready": True}
+    assert "shard01" in pools(product, "routers_pool_wait_seconds", **PROXIED, **token)
+    said = json.loads(probe(product, "/readyz", **PROXIED, **token)[1])
+    assert {"shard01", "shard02", "shard03", "shard04"} == said["shards"].keys()
