@@ -1,7 +1,8 @@
 import pytest
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 
 from routers import CrossAccount, RoutingError, account_atomic, account_context, current_account
+from routers.replicas.transaction import has_written
 from routers.shard_map import shard_of
 from routers.transactions import account_on_commit
 from tests.unit.routers.shop.models import Order
@@ -117,3 +118,31 @@ def test_another_account_cannot_be_set_inside_a_transaction() -> None:
     refused = pytest.raises(CrossAccount, match=f"transaction of account {ONE} is open")
     with account_context(ONE), account_atomic(), refused:
         account_context(OTHER).__enter__()
+
+
+INSERT = f"INSERT INTO shop_order (account_id, title) VALUES ({ONE}, 'by hand')"
+on_postgresql = pytest.mark.skipif(
+    connections["default"].vendor != "postgresql", reason="other engines do not tell"
+)
+
+
+@on_postgresql
+@pytest.mark.parametrize("sql", [INSERT, f"WITH made AS ({INSERT} RETURNING 1) SELECT * FROM made"])
+def test_the_server_tells_whether_a_transaction_has_written(sql: str) -> None:
+    alias = shard_of(ONE)
+    with account_context(ONE), account_atomic(), connections[alias].cursor() as cursor:
+        assert not Order.objects.exists()
+        assert not has_written(alias)
+        cursor.execute(sql)
+        assert has_written(alias)
+
+
+@on_postgresql
+def test_a_transaction_that_a_failed_statement_ended_counts_as_written() -> None:
+    alias = shard_of(ONE)
+    with account_context(ONE), account_atomic(), connections[alias].cursor() as cursor:
+        with pytest.raises(Error):
+            cursor.execute("SELECT 1 / 0")
+        assert has_written(alias)
+        transaction.set_rollback(True, using=alias)
+        assert not has_written(alias)
