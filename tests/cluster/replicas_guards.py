@@ -22,10 +22,10 @@ def recording() -> None:
 
 def own_writes() -> None:
     """A unit that has written reads on where it read before."""
-    from routers.replicas import units
-    from routers.replicas.units import Unit
+    from routers.replicas import unit
+    from routers.replicas.unit import Unit
 
-    units.CHOICE_SECONDS = 60.0  # or on a slow machine it asks again, and finds its own write
+    unit.CHOICE_SECONDS = 60.0  # or on a slow machine it asks again, and finds its own write
     Unit._wrote = property(lambda self: False, lambda self, value: None)  # type: ignore
     Unit.__init__ = _init_without_wrote  # type: ignore[method-assign]
 
