@@ -15,6 +15,7 @@ DEMO_EMAIL = "demo@fulcrum.test"
 
 TIMEOUT_SECONDS = 60
 JUDGED_WITHIN_SECONDS = 90
+IDLE_SECONDS = 2  # the server closes an idle connection after 5, and may do so in the midst of ours
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Visitor:
         self.netloc = urllib.parse.urlsplit(url).netloc
         self.connection = http.client.HTTPConnection(self.netloc, timeout=TIMEOUT_SECONDS)
         self.cookies: dict[str, str] = {}
+        self._answered_at = 0.0
 
     def __del__(self) -> None:
         self.connection.close()
@@ -58,10 +60,13 @@ class Visitor:
         headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if time.monotonic() - self._answered_at > IDLE_SECONDS:
+            self.connection.close()  # a form that may have arrived must not be sent twice
         try:
             self.connection.request(method, path, body, headers)
             response = self.connection.getresponse()
             text = response.read().decode()
+            self._answered_at = time.monotonic()
         except (OSError, http.client.HTTPException):
             self.connection.close()
             raise

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import select
 import subprocess
 import sys
 from collections import defaultdict
@@ -71,6 +72,15 @@ def test_session_from_invitation_to_judged_report(product: Cluster) -> None:
     Visitor(url(product)).sit(slug, code)
     report = visitor.report(slug, code)
     assert re.search(r"300\s+out of\s+300\s+points", re.sub(r"<[^>]+>", " ", report))
+
+
+def test_a_visitor_who_has_waited_is_answered(product: Cluster) -> None:
+    """The server closes a connection that is idle; nobody who comes back is to notice."""
+    visitor = Visitor(url(product))
+    visitor.page("/login/")
+    closed, _, _ = select.select([visitor.connection.sock], [], [], visitor.connection.timeout)
+    assert closed
+    visitor.page("/login/")
 
 
 def test_an_accounts_rows_are_on_its_shard_and_no_other(product: Cluster) -> None:
