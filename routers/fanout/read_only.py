@@ -81,7 +81,8 @@ class ApartConnection:
     `seconds` is how long the server may take for one step. Of several steps, the first begins a
     transaction, which is open until `close`. With `once` there is one step and no transaction:
     each statement is sent in one message with what makes it read-only, and is over with its
-    answer. Made in the calling thread, used by one thread at a time.
+    answer (a prefetch is a statement of its own). Made in the calling thread, used by one thread
+    at a time.
     """
 
     def __init__(self, alias: str, seconds: float, *, once: bool) -> None:
@@ -170,7 +171,10 @@ def _idle_connection(alias: str) -> BaseDatabaseWrapper | None:
 
 
 def _is_alive(raw: Any) -> bool:
-    """Whether the other end has neither closed it nor died: nothing else makes it readable."""
+    """Whether the other end has neither closed it nor died: it is readable then.
+
+    A notice makes it so too, and costs a new connection.
+    """
     if raw.closed:
         return False
     line = select.poll()  # select() takes no descriptor above 1023

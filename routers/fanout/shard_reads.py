@@ -6,8 +6,11 @@ Each shard has a connection of its own. A shard on which the calling thread has 
 and any SQLite database (one in memory belongs to one thread), is read by the calling thread.
 """
 
+import os
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -27,6 +30,7 @@ from routers.fanout.read_only import (
 
 __all__ = ["Policy", "ShardReads"]
 
+IDLE_POOLS = 2  # kept of each size
 # What is read on a shard, given its alias: runs on the shard, in the scope of all its accounts.
 Reading = Callable[[str], Generator[Any, None, None]]
 Step = Callable[[], list[Any]]
@@ -89,8 +93,8 @@ class _ShardRead:
         return after + (" ".join(str(error).split()) or type(error).__name__)
 
     def hang_up(self) -> None:
-        """Break off a step that runs."""
-        if self.future is not None and self.future.running():
+        """Break off a step that runs, and begin none that waits."""
+        if self.future is not None and not self.future.cancel() and self.future.running():
             self._connection.hang_up()
 
     def close(self, *, finished: bool = False) -> None:
@@ -98,6 +102,24 @@ class _ShardRead:
         self.ended = True
         rows, self._rows = self._rows, None
         self._connection.close(rows, finished=finished)
+
+
+_idle: dict[int, list[ThreadPoolExecutor]] = defaultdict(list)  # by their number of threads
+os.register_at_fork(after_in_child=_idle.clear)
+
+
+def _pool(jobs: int) -> ThreadPoolExecutor:
+    """Threads of one fan-out alone: a server that is frozen keeps nobody else's waiting."""
+    with suppress(IndexError):
+        return _idle[jobs].pop()
+    return ThreadPoolExecutor(jobs, thread_name_prefix="fan-out")
+
+
+def _keep(pool: ThreadPoolExecutor, jobs: int) -> None:
+    """For the next fan-out, when nothing runs there any more: starting threads takes longer."""
+    _idle[jobs].append(pool)
+    if len(_idle[jobs]) > IDLE_POOLS:
+        _idle[jobs].pop(0).shutdown(wait=False)
 
 
 class ShardReads:
@@ -111,7 +133,7 @@ class ShardReads:
     ) -> None:
         self._reads = [_ShardRead(alias, reading, size, policy.seconds) for alias in aliases]
         self._missing = policy.missing
-        self._pool = ThreadPoolExecutor(policy.jobs, thread_name_prefix="fan-out")
+        self._pool, self._jobs = _pool(policy.jobs), policy.jobs
 
     def __enter__(self) -> Self:
         return self
@@ -122,12 +144,12 @@ class ShardReads:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
         for read in self._reads:
             read.hang_up()
-        self._pool.shutdown()
+        wait([read.future for read in self._reads if read.future is not None])
         for read in self._reads:
             read.close()
+        _keep(self._pool, self._jobs)
 
     def arriving(self) -> Iterator[Any]:
         """The rows of all shards, as they come."""

@@ -16,7 +16,7 @@ from django.db.models import Case, Func, Value, When
 
 from routers import account_context, all_accounts, shard_of
 from routers.exceptions import ShardUnavailable
-from routers.fanout import read_only
+from routers.fanout import read_only, shard_reads
 from routers.fanout.fan_out import fan_out
 from routers.keys import NextKey
 from tests.unit.routers.shop.models import Line, Order
@@ -99,7 +99,9 @@ def busy() -> dict[Backend, str]:
 
 def at_work() -> list[str]:
     """The threads and transactions that a fan-out of this test has left behind."""
-    left = [t.name for t in threading.enumerate() if t.name.startswith("fan-out")]
+    idle = {t for pools in shard_reads._idle.values() for pool in pools for t in pool._threads}
+    threads = set(threading.enumerate()) - idle
+    left = [thread.name for thread in threads if thread.name.startswith("fan-out")]
     return left + [what for backend, what in busy().items() if backend not in strangers]
 
 
@@ -172,6 +174,33 @@ def test_every_shard_has_a_connection_of_its_own(accounts: dict[str, int]) -> No
     assert {row.read_only for row in rows} == {"on"}
     assert mine in {row.pid for row in rows} or len({row.pid for row in rows}) == 3
     assert at_work() == []
+
+
+def test_a_small_read_is_one_message_and_begins_no_transaction(
+    accounts: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes it read-only and bounded is sent with it, and nothing after it."""
+    setting = {
+        name: Func(Value(name), function="current_setting", output_field=models.TextField())
+        for name in ("transaction_read_only", "statement_timeout")
+    }
+    begun: list[str] = []
+    monkeypatch.setattr(read_only.ApartConnection, "_begin", lambda *args: begun.append("step"))
+    with all_accounts():
+        query = Order.objects.order_by("title").prefetch_related(
+            models.Prefetch("lines", Line.objects.annotate(**setting))
+        )
+    for account in accounts.values():
+        with account_context(account):
+            Line.objects.create(order=Order.objects.get(title="000"), amount=1)
+    rows = list(fan_out(query.annotate(**setting), timeout=7)[:6])
+    found = [*rows, *(line for row in rows for line in row.lines.all())]
+    assert len(found) == 6 + 3
+    assert {(row.transaction_read_only, row.statement_timeout) for row in found} == {("on", "7s")}
+    assert begun == []
+    with connections["shard01"].cursor() as cursor:  # of the pooler: one that it has read with
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() != ("7s",)
 
 
 def test_merged_streams_over_few_threads(accounts: dict[str, int]) -> None:
@@ -305,6 +334,49 @@ def test_a_server_that_freezes_between_rows(accounts: dict[str, int]) -> None:
     until(nothing_is_left)
 
 
+def test_a_frozen_server_keeps_no_other_fan_out_waiting(accounts: dict[str, int]) -> None:
+    """Ten at once, of which each waits its own time for the frozen shard: all at the same time."""
+    timeout, at_once, counts = 2.0, 10, []
+    given = connections["shard02"].settings_dict
+    line = Wire(given["HOST"], int(given["PORT"]))
+
+    def read() -> None:
+        rest = fan_out(Order.objects.all(), timeout=timeout, missing="skip")
+        counts.append((rest.count(), list(rest.missing)))
+
+    line.frozen.set()
+    readers = [threading.Thread(target=read) for _ in range(at_once)]
+    began = time.monotonic()
+    try:
+        with elsewhere("shard02", line.port):
+            for reader in readers:
+                reader.start()
+            for reader in readers:
+                reader.join(DEADLINE_SECONDS)
+        assert counts == [(2 * ROWS, ["shard02"])] * at_once
+        assert time.monotonic() - began < at_once * timeout / 2
+        assert fan_out(Order.objects.all()).count() == 3 * ROWS  # of threads that are free again
+    finally:
+        line.close()
+    until(nothing_is_left)
+
+
+def test_idle_threads_are_used_again_and_few_are_kept(accounts: dict[str, int]) -> None:
+    jobs = 5  # a number that no other test has
+    seen: set[threading.Thread] = set()
+    for _ in range(3):
+        assert fan_out(Order.objects.all(), jobs=jobs).count() == 3 * ROWS
+        seen |= {thread for pool in shard_reads._idle[jobs] for thread in pool._threads}
+    assert 1 <= len(seen) <= jobs
+    begun = [fan_out(Order.objects.all(), jobs=jobs).iterator(chunk_size=10) for _ in range(4)]
+    for rows in begun:
+        next(rows)
+    for rows in begun:
+        rows.close()
+    assert len(shard_reads._idle[jobs]) == shard_reads.IDLE_POOLS
+    until(nothing_is_left)
+
+
 @pytest.mark.parametrize("inside", [False, True], ids=["apart", "in a transaction"])
 def test_a_function_that_writes_fails(accounts: dict[str, int], inside: bool) -> None:
     query = Order.objects.annotate(key=NextKey())
@@ -367,13 +439,17 @@ def test_connections_are_kept_as_long_as_the_settings_say(
     for alias in SHARDS:
         monkeypatch.setitem(connections[alias].settings_dict, "CONN_MAX_AGE", 60)
     opened.clear()
-    for _ in range(3):
-        assert fan_out(Order.objects.all()).count() == 3 * ROWS
+    given = connections["shard02"].settings_dict
+    line = Wire(given["HOST"], int(given["PORT"]))
+    with elsewhere("shard02", line.port):
+        for _ in range(3):
+            assert fan_out(Order.objects.all()).count() == 3 * ROWS
     assert sorted(opened) == list(SHARDS)
-    for kept in read_only._idle.values():
-        kept[0].connection.close()  # as if the server had been restarted meanwhile
+    line.close()  # as if the server had been restarted meanwhile
+    read_only._idle["shard03"][0].connection.close()
+    until(lambda: not read_only._is_alive(read_only._idle["shard02"][0].connection))
     assert fan_out(Order.objects.all()).count() == 3 * ROWS
-    assert len(opened) == 6
+    assert sorted(opened) == sorted([*SHARDS, "shard02", "shard03"])
     for kept in read_only._idle.values():
         while kept:
             kept.pop().close()
