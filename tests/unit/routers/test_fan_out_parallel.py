@@ -354,7 +354,7 @@ def test_a_frozen_server_keeps_no_other_fan_out_waiting(accounts: dict[str, int]
             for reader in readers:
                 reader.join(DEADLINE_SECONDS)
         assert counts == [(2 * ROWS, ["shard02"])] * at_once
-        assert time.monotonic() - began < at_once * timeout / 2
+        assert time.monotonic() - began < 3 * timeout
         assert fan_out(Order.objects.all()).count() == 3 * ROWS  # of threads that are free again
     finally:
         line.close()
