@@ -27,6 +27,12 @@ def check_local(description: Description) -> None:
     if several:
         what = ", ".join(several)
         raise ClusterError(f"`up` runs one of each on this machine, not {what}: use Ansible.")
+    beyond = {"etcd": d.etcd, "balancers": d.balancers, "monitors": d.monitors}
+    unknown = [name for name, parts in beyond.items() if parts]
+    unknown += ["synchronous"] if d.synchronous else []
+    unknown += ["processes"] if d.poolers[0].processes > 1 else []
+    if unknown:
+        raise ClusterError(f"`up` has no {', '.join(unknown)} on this machine: use Ansible.")
     here = _own_addresses()
     elsewhere = {host for _, _, host, _ in addresses(d) if _address(host) not in here}
     if elsewhere:

@@ -109,9 +109,9 @@ def _caches(d: Description) -> Iterator[Finding]:
 
 
 def per_database(pooler: Pooler) -> int:
-    """The most connections that `pooler` opens to one database."""
+    """The most connections that `pooler`, all its processes, opens to one database."""
     wanted = pooler.pool_size + pooler.reserve_pool
-    return min(wanted, pooler.max_db_connections or wanted)
+    return pooler.processes * min(wanted, pooler.max_db_connections or wanted)
 
 
 def _server_connections(d: Description) -> Iterator[Finding]:
@@ -124,7 +124,7 @@ def _server_connections(d: Description) -> Iterator[Finding]:
             f"{pools} from the poolers + {pg.direct_connections} direct + "
             f"{pg.superuser_reserved_connections} reserved = {total} connections to each "
             f"PostgreSQL, and max_connections is {pg.max_connections}",
-            "lower pool_size or reserve_pool, or raise max_connections",
+            "lower pool_size, reserve_pool or processes, or raise max_connections",
         )
 
 
@@ -132,7 +132,7 @@ def _client_connections(d: Description) -> Iterator[Finding]:
     databases = len(d.shards) + 1 + len(d.replicas)
     clients = sum(app.workers * app.threads for app in d.apps)
     clients += sum(worker.concurrency for worker in d.workers)
-    allowed = sum(pooler.max_client_conn for pooler in d.poolers)
+    allowed = sum(pooler.max_client_conn * pooler.processes for pooler in d.poolers)
     if clients * databases > allowed:
         yield (
             ("poolers", 0, "max_client_conn"),
@@ -185,6 +185,27 @@ def _programs(d: Description) -> Iterator[Finding]:
             yield ("site", "programs"), f"the program '{name}' is missing", cure
 
 
+def _etcd(d: Description) -> Iterator[Finding]:
+    count = len(d.etcd)
+    if count and count % 2 == 0:
+        yield (
+            ("etcd",),
+            f"{count} etcd members, an even number, survive no more failures than {count - 1}",
+            f"have an odd number: {count - 1} or {count + 1}",
+        )
+
+
+def _host_addresses(d: Description) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for host, address in d.addresses.items():
+        if any(int(part) > 255 for part in address.split(".")):
+            yield ("addresses", host), f"{address} is no address", "write an IPv4 address"
+        if address in seen:
+            taken = f"{address} is {seen[address]}'s already"
+            yield ("addresses", host), taken, f"give {host} an address of its own"
+        seen.setdefault(address, host)
+
+
 RULES: tuple[Callable[[Description], Iterator[Finding]], ...] = (
     _names,
     _numbers,
@@ -196,4 +217,6 @@ RULES: tuple[Callable[[Description], Iterator[Finding]], ...] = (
     _client_connections,
     _replication,
     _programs,
+    _etcd,
+    _host_addresses,
 )

@@ -5,6 +5,7 @@ __all__ = [
     "Cache",
     "Catalog",
     "Description",
+    "Member",
     "Network",
     "Node",
     "Pooler",
@@ -29,6 +30,7 @@ Natural = Annotated[int, Field(ge=0)]
 PostgresSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*(kB|MB|GB)$")]
 RedisSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*(kb|mb|gb)$")]
 AddressRange = Annotated[str, Field(pattern=r"^(samenet|[0-9a-fA-F.:]+/[0-9]{1,3})$")]
+Address = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -55,7 +57,10 @@ class Node(Part):
 
 
 class Postgres(Part):
-    """Settings that all PostgreSQL servers of the cluster share."""
+    """Settings that all PostgreSQL servers of the cluster share.
+
+    `shared_buffers` of None: PostgreSQL's own default here, a share of the memory on a real host.
+    """
 
     max_connections: Positive
     superuser_reserved_connections: Natural
@@ -63,7 +68,7 @@ class Postgres(Part):
     max_wal_senders: Positive
     max_replication_slots: Positive
     max_slot_wal_keep_size: PostgresSize
-    shared_buffers: PostgresSize
+    shared_buffers: PostgresSize | None
     fsync: bool
 
 
@@ -82,7 +87,10 @@ class Shard(Part):
 
 
 class Pooler(Part):
-    """One PgBouncer. Pool sizes count connections to each database; timeouts are in seconds."""
+    """One PgBouncer, of `processes` that share a port; timeouts are in seconds.
+
+    Pool sizes and limits are each process's; pool sizes count connections to each database.
+    """
 
     name: Identifier
     host: Host
@@ -92,6 +100,7 @@ class Pooler(Part):
     max_db_connections: Natural
     max_client_conn: Positive
     query_wait_timeout: Positive
+    processes: Positive = 1
 
 
 class Cache(Part):
@@ -119,6 +128,12 @@ class Worker(Part):
     concurrency: Positive
 
 
+class Member(Part):
+    """One host of etcd, of the balancers or of the monitors."""
+
+    host: Host
+
+
 class Step(Part):
     """A command to be run before the site starts."""
 
@@ -141,7 +156,11 @@ class Site(Part):
 
 
 class Description(Part):
-    """A whole cluster. `infra.description.load` makes one from a file and checks the sums."""
+    """A whole cluster. `infra.description.load` makes one from a file and checks the sums.
+
+    What has a default at the end is of real hosts: `infra.inventory` fills it from Ansible's
+    inventory. `addresses` has the IPv4 address of every host then, by the name used elsewhere.
+    """
 
     cluster: Identifier
     network: Network = Network()
@@ -153,6 +172,24 @@ class Description(Part):
     apps: Annotated[list[App], Field(min_length=1)]
     workers: Annotated[list[Worker], Field(min_length=1)]
     site: Site
+    synchronous: bool = False
+    etcd: list[Member] = []
+    balancers: list[Member] = []
+    monitors: list[Member] = []
+    addresses: dict[Host, Address] = {}
+
+    @property
+    def hosts(self) -> list[str]:
+        """Every host, sorted."""
+        found = {node.host for group in self.nodes.values() for node in group}
+        found |= {pooler.host for pooler in self.poolers} | {cache.host for cache in self.caches}
+        found |= {app.host for app in self.apps} | {worker.host for worker in self.workers}
+        members = [*self.etcd, *self.balancers, *self.monitors]
+        return sorted(found | {member.host for member in members})
+
+    def databases_on(self, host: str) -> list[str]:
+        """The aliases of the PostgreSQL servers on `host`, replicas' among them, sorted."""
+        return sorted(alias for alias, node in self.servers.items() if node.host == host)
 
     @property
     def nodes(self) -> dict[str, list[Node]]:

@@ -43,7 +43,7 @@ BROKEN = [
     ("port: 15431", "prot: 15431", "prot: 15431", "unknown key 'prot'; did you mean 'port'?"),
     ("port: 15431", "prot: 15431", "prot: 15431", "the key 'port' is missing in "),
     ("cluster: local", "klutser: x\ncluster: local", "klutser", "unknown key 'klutser'; did you"),
-    ("cluster: local", "zzz: x\ncluster: local", "zzz", "unknown key 'zzz'; known here: apps, cac"),
+    ("cluster: local", "zzz: x\ncluster: local", "zzz", "unknown key 'zzz'; known here: addresses, ap"),
     (
         "pool_size: 20",
         'pool_size: "20"',
@@ -100,8 +100,27 @@ BROKEN = [
         "max_connections: 40",
         "max_connections: 40",
         "25 from the poolers + 20 direct + 3 reserved = 48 connections to each PostgreSQL, and "
-        "max_connections is 40; lower pool_size or reserve_pool, or raise max_connections",
+        "max_connections is 40; lower pool_size, reserve_pool or processes, or raise",
     ),
+    (
+        "processes: 1",
+        "processes: 2",
+        "max_connections: 60",
+        "50 from the poolers + 20 direct + 3 reserved = 73 connections to each PostgreSQL, and",
+    ),
+    (
+        "etcd: []",
+        "etcd: [{ host: a }, { host: b }]",
+        "etcd: [",
+        "2 etcd members, an even number, survive no more failures than 1; have an odd number: 1 or",
+    ),
+    (
+        "addresses: {}",
+        "addresses: { a: 10.0.0.1, b: 10.0.0.1 }",
+        "addresses: {",
+        "10.0.0.1 is a's already; give b an address of its own",
+    ),
+    ("addresses: {}", "addresses: { a: 10.0.0.256 }", "addresses: {", "10.0.0.256 is no address"),
     (
         "max_client_conn: 400",
         "max_client_conn: 50",
