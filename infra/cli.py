@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m infra", description="A Fulcrum cluster on this machine."
+        prog="python -m infra", description="A Fulcrum cluster: on this machine, and by Ansible."
     )
     parser.add_argument(
         "--cluster",
@@ -104,6 +104,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("psql", _psql, "a session at PostgreSQL itself, as the owner").add_argument(
         "name", help="default (or catalog), or the name of a shard or replica"
+    )
+    hosts = add("inventory", _inventory, "check an Ansible inventory; no host is touched")
+    hosts.add_argument("path", type=Path, help="its folder, such as ansible/inventories/example")
+    secrets = add("secrets", _secrets, "make what an Ansible inventory's vault lacks")
+    secrets.add_argument("path", type=Path, help="the inventory's folder")
+    secrets.add_argument("--anew", action="append", default=[], metavar="NAME", help="replace one")
+    secrets.add_argument(
+        "--authority",
+        choices=["prepare", "promote", "settle"],
+        help="change the certificate authority, in three steps with a playbook's run after each",
     )
     add("clean", _clean, "stop, and delete all data").add_argument(
         "--yes", action="store_true", help="do not ask"
@@ -207,6 +217,25 @@ def _logs(options: argparse.Namespace, console: Console) -> None:
     for path in chosen:
         console.say(f"[bold]{path}[/bold]")
         print(tail(path, 200 if options.name else 10))
+
+
+def _inventory(options: argparse.Namespace, console: Console) -> None:
+    from infra.inventory_read import read_inventory
+
+    d = read_inventory(options.path).description
+    console.say(f"{options.path} is right: the cluster {d.cluster}, {len(d.hosts)} hosts.")
+    for alias, node in d.servers.items():
+        console.say(f"  {alias:20} {node.role} on {node.host}:{node.port}")
+
+
+def _secrets(options: argparse.Namespace, console: Console) -> None:
+    from infra.inventory_read import read_inventory
+    from infra.vault import complete, step, vault_file
+
+    cluster = read_inventory(options.path).description.cluster
+    change = step(options.authority, cluster) if options.authority else None
+    made = complete(options.path, cluster, options.anew, change)
+    console.say(f"{vault_file(options.path)}: {', '.join(made) or 'nothing was missing'}.")
 
 
 def _psql(options: argparse.Namespace, console: Console) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from infra.errors import ClusterError
 
 SCRAM_ITERATIONS = 4096
-LATER = ("replication", "pooler_admin", "probe_token")
+LATER = ("replication", "pooler_admin", "probe_token", "mover", "rewind", "patroni")
 """Files of older versions lack these."""
 
 
@@ -24,7 +24,9 @@ class Credentials:
 
     `app` is fulcrum_app's password at PostgreSQL, which only the poolers know; `pooler_app` is
     the one with which the application logs in at a pooler. `probe_token` opens the site's /metrics
-    and the details of its /readyz to a probe from anywhere.
+    and the details of its /readyz to a probe from anywhere. On real hosts `mover` is who moves
+    accounts between shards, `rewind` who makes an old primary follow, and `patroni` opens what
+    changes something in Patroni's REST interface.
     """
 
     superuser: str
@@ -41,6 +43,9 @@ class Credentials:
     secret_key: str
     demo_password: str
     probe_token: str
+    mover: str
+    rewind: str
+    patroni: str
 
     @classmethod
     def generate(cls) -> "Credentials":

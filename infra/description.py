@@ -1,9 +1,10 @@
 """Loads a cluster description. Everything wrong is reported at once, each with line and cure."""
 
-__all__ = ["DescriptionError", "Loaded", "load"]
+__all__ = ["DescriptionError", "Loaded", "explain", "load", "nearest"]
 
 import difflib
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from infra.errors import DescriptionError, Problem
-from infra.rules import violations
+from infra.rules import Finding, violations
 from infra.schema import Description
 from infra.yamlsource import Location, Source, read
 
@@ -32,6 +33,8 @@ PATTERN_CURES = {
     "host": "write a host name or an IPv4 address",
     "allowed_hosts": "write a host name or an IPv4 address",
     "clients": "write a range such as 10.20.0.0/24, or samenet",
+    "ssh_from": "write a range such as 10.20.0.0/24",
+    "addresses": "write an IPv4 address",
     "shared_buffers": "write a size such as 128MB",
     "maxmemory": "write a size such as 128mb",
     "public_url": "write a URL such as http://127.0.0.1:8000, with no path",
@@ -66,19 +69,23 @@ def load(path: Path) -> Loaded:
 
 
 def _problem(source: Source, error: ErrorDetails) -> Problem:
+    at, seen, cure = explain(error)
+    return Problem(source.line(at), seen, cure)
+
+
+def explain(error: ErrorDetails) -> Finding:
     """One of pydantic's errors in our words."""
     at: Location = tuple(part for part in error["loc"] if part != "[key]")
-    line = source.line(at)
     key = next((str(part) for part in reversed(at) if isinstance(part, str)), "the file")
     known = _known_keys(at)
     if error["type"] in ("extra_forbidden", "literal_error") and "[key]" in error["loc"]:
-        return Problem(line, f"unknown key '{key}'", _nearest(key, known))
+        return at, f"unknown key '{key}'", nearest(key, known)
     if error["type"] == "extra_forbidden":
-        return Problem(line, f"unknown key '{key}'", _nearest(key, known))
+        return at, f"unknown key '{key}'", nearest(key, known)
     if error["type"] == "missing":
         inside = ".".join(map(str, at[:-1])) or "the file"
-        return Problem(line, f"the key '{key}' is missing in {inside}", f"add `{key}:` there")
-    return Problem(line, f"{key}: {_shown(error['input'])}", _cure(error, key))
+        return at, f"the key '{key}' is missing in {inside}", f"add `{key}:` there"
+    return at, f"{key}: {_shown(error['input'])}", _cure(error, key)
 
 
 def _shown(value: Any) -> str:
@@ -102,9 +109,11 @@ def _cure(error: ErrorDetails, key: str) -> str:
     return CURES.get(error["type"], error["msg"])
 
 
-def _nearest(key: str, known: list[str]) -> str:
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The cure for an unknown `key`."""
+    known = sorted(known)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
+    return f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
 
 
 def _known_keys(at: Location) -> list[str]:

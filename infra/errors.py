@@ -1,6 +1,6 @@
 """The one family of errors that the commands show to a person: no traceback, a cure in the text."""
 
-__all__ = ["ClusterError", "DescriptionError", "Problem"]
+__all__ = ["ClusterError", "DescriptionError", "InventoryError", "Problem", "Violation"]
 
 from dataclasses import dataclass
 
@@ -31,3 +31,25 @@ class DescriptionError(ClusterError):
         super().__init__(
             "\n".join(f"{file}:{p.line}: {p.seen}; {p.cure}" for p in self.problems),
         )
+
+
+@dataclass(frozen=True, order=True)
+class Violation:
+    """One thing to mend in an inventory; `place` is file:line."""
+
+    place: str
+    seen: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.seen}; {self.cure}"
+
+
+class InventoryError(ClusterError):
+    """An Ansible inventory is refused. `violations` has what was found, by place."""
+
+    exit_status = 2
+
+    def __init__(self, violations: list[Violation]) -> None:
+        self.violations = sorted(set(violations))
+        super().__init__("\n".join(map(str, self.violations)))

@@ -177,6 +177,7 @@ class Description(Part):
     balancers: list[Member] = []
     monitors: list[Member] = []
     addresses: dict[Host, Address] = {}
+    ssh_from: list[AddressRange] = ["0.0.0.0/0"]
 
     @property
     def hosts(self) -> list[str]:

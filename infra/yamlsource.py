@@ -30,13 +30,26 @@ class Source:
         return self.lines.get(location, 1)
 
 
-def read(path: Path) -> Source:
-    """Parse the file at `path`. Raises DescriptionError where it cannot be read or is not YAML."""
+class _Loader(yaml.SafeLoader):
+    """Ansible's own tags are text like any other."""
+
+
+for tag in ("!vault", "!unsafe"):
+    _Loader.add_constructor(tag, lambda loader, node: str(node.value))
+
+
+def read(path: Path, *, empty: bool = False) -> Source:
+    """Parse the file at `path`. Raises DescriptionError where it cannot be read or is not YAML.
+
+    A file without anything in it is refused unless it may be `empty`.
+    """
     source = Source(str(path))
-    loader = yaml.SafeLoader(_text(path))
+    loader = _Loader(_text(path))
     try:
         node = loader.get_single_node()
         if node is None or node.tag == "tag:yaml.org,2002:null":
+            if empty:
+                return source
             raise _refused(path, 1, "the file is empty", "copy infra/cluster.yml and change it")
         source.duplicates = list(_duplicates(node))
         source.data = loader.construct_document(node)
