@@ -17,12 +17,20 @@ PASSWORD_FILE = ANSIBLE / ".vault-password"
 SECONDS = 120
 
 
-def ansible(command: str, *arguments: str, stdin: str | None = None) -> str:
-    """What `command` prints. Raises ClusterError with what it said. No secret in `arguments`."""
+def ansible(
+    command: str, *arguments: str, stdin: str | None = None, password_file: Path | None = None
+) -> str:
+    """What `command` prints. Raises ClusterError with what it said. No secret in `arguments`.
+
+    Vaults are opened as ansible.cfg says, or with `password_file`.
+    """
     beside = Path(sys.executable).parent / command
     program = str(beside) if beside.exists() else shutil.which(command)
     if not program:
         raise ClusterError(f"{command} is not installed: `make .venv/.dev`, then use .venv/bin.")
+    settings = {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    if password_file:
+        settings["ANSIBLE_VAULT_PASSWORD_FILE"] = str(password_file)
     done = subprocess.run(  # noqa: S603 - our own arguments
         [program, *arguments],
         input=stdin,
@@ -31,7 +39,7 @@ def ansible(command: str, *arguments: str, stdin: str | None = None) -> str:
         text=True,
         timeout=SECONDS,
         check=False,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        env={**os.environ, **settings},
     )
     if done.returncode:
         raise ClusterError(f"{command}: {done.stderr.strip()[-2000:]}")

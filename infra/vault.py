@@ -101,16 +101,17 @@ def _make_password(file: Path, vault: Path) -> None:
 def _open(path: Path, password_file: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    options = ["--vault-password-file", str(password_file)]
-    text = ansible("ansible-vault", "view", *options, str(path))
+    text = ansible("ansible-vault", "view", str(path), password_file=password_file)
     opened: dict[str, Any] = yaml.safe_load(text) or {}
     return opened
 
 
 def _seal(path: Path, values: dict[str, Any], password_file: Path) -> None:
     text = HEAD + yaml.safe_dump(values, sort_keys=True)
-    options = ["--vault-password-file", str(password_file), "--output", "-", "-"]
-    sealed = ansible("ansible-vault", "encrypt", *options, stdin=text)
+    to_stdout = ["--output", "-", "-"]
+    sealed = ansible(
+        "ansible-vault", "encrypt", *to_stdout, stdin=text, password_file=password_file
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_privately(path, sealed)
 

@@ -4,9 +4,11 @@ import argparse
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from tests.lab.base import STORE
 from tests.lab.hosts import HOSTS, KEY, Host, boot, hosts_there, remove
+from tests.lab.inventory import INVENTORY, write_inventory
 from tests.lab.network import remove_network, set_up_network
 from tests.lab.tools import LabError
 
@@ -16,6 +18,13 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("up", help="boot hosts 1 to N; those that run are left as they are")
     up.add_argument("hosts", type=int, metavar="N")
+    up.add_argument(
+        "--inventory",
+        type=Path,
+        default=INVENTORY,
+        metavar="DIR",
+        help="where to write one for 3 to 8 hosts (default: ansible/inventories/lab)",
+    )
     verbs.add_parser("down", help="stop every host, delete the disks and the network")
     verbs.add_parser("status", help="which hosts there are")
     for verb, what in (("cut", "cut a host's power"), ("start", "boot a host again")):
@@ -33,11 +42,13 @@ def _do(options: argparse.Namespace) -> None:
     if options.verb == "up":
         set_up_network()
         boot(range(1, options.hosts + 1))
+        write_inventory(options.hosts, options.inventory)
     elif options.verb == "down":
         for host in hosts_there():
             remove(host)
         remove_network()
         shutil.rmtree(HOSTS, ignore_errors=True)
+        shutil.rmtree(INVENTORY, ignore_errors=True)
         for key in (KEY, KEY.with_suffix(".pub")):
             key.unlink(missing_ok=True)
         print(f"The lab is gone. The base system stays in {STORE} for the next one.")

@@ -73,7 +73,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         self.set_options(var_options=variables, direct=kwargs)
-        assert variables is not None
+        variables = variables or {}
         what, *names = (str(term) for term in terms)
         answers = {
             "files": self._files,
