@@ -113,6 +113,13 @@ def _connection() -> dict[str, Any]:
     }
 
 
+class _Dumper(yaml.SafeDumper):
+    """Lists indented below their key, as ansible-lint wants them."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(HEAD + yaml.safe_dump(content, sort_keys=False, default_flow_style=False))
+    path.write_text(HEAD + yaml.dump(content, Dumper=_Dumper, sort_keys=False))
