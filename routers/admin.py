@@ -13,7 +13,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.helpers import ActionForm
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -58,6 +58,18 @@ class AccountAdminSite(AdminSite):
         return ()
 
     # What follows is Django's.
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Django's. Raises ImproperlyConfigured where a sharded model has another ModelAdmin."""
+        one = isinstance(model_or_iterable, type)
+        models: Iterable[Any] = [model_or_iterable] if one else model_or_iterable
+        for model in models:
+            if is_sharded(model) and not issubclass(admin_class or ModelAdmin, AccountModelAdmin):
+                raise ImproperlyConfigured(
+                    f"The admin of {model._meta.label} must be a routers.admin.AccountModelAdmin, "
+                    f"which refuses a form that was shown for another account."
+                )
+        super().register(models, admin_class, **options)
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         choose = self.admin_view(self.choose_account)

@@ -11,7 +11,7 @@ class RoutersConfig(AppConfig):
 
     def ready(self) -> None:
         from routers import schema, sqlite
-        from routers.checks import check_models, check_settings
+        from routers.checks import check_models, check_settings, refuse_leaks
         from routers.doctor.rules import check_code
         from routers.reference import carry
 
@@ -22,3 +22,4 @@ class RoutersConfig(AppConfig):
         connection_created.connect(carry.carry_on_sqlite, dispatch_uid="routers.reference")
         pre_migrate.connect(schema.prepare, sender=self, dispatch_uid="routers.prepare")
         post_migrate.connect(schema.finish, sender=self, dispatch_uid="routers.finish")
+        refuse_leaks()

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 from routers.conf import CATALOG, settings
 from routers.keys import MAX_SHARD_NUMBER
-from routers.placement import Placement, placement_of, reference_models, sharded_models
-from routers.query import AccountManager
+from routers.managers import AccountQuerySet
+from routers.placement import Placement, is_sharded, placement_of, reference_models, sharded_models
 from routers.reference.query import ReferenceManager
 
-__all__ = ["check_models", "check_settings"]
+__all__ = ["check_models", "check_settings", "refuse_leaks"]
 
 
 def check_settings(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
@@ -35,7 +37,7 @@ def check_settings(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_models(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
-    """E005 to E009 and E011: what a sharded model must have and must not refer to.
+    """E005 to E011, W014: what a sharded model must have and must not refer to.
 
     E012 and E013: the same of a reference model.
     """
@@ -43,6 +45,7 @@ def check_models(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
     for model in sharded_models():
         problems += _inheritance_problems(model)
         problems += _constraint_problems(model)
+        problems += _unique_problems(model)
         problems += _manager_problems(model)
         problems += _relation_problems(model)
     for model in reference_models():
@@ -63,6 +66,22 @@ def _constraint_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
     )
 
 
+def _unique_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
+    """Of fields that are no relation: the row that one leads to is the account's anyway."""
+    together = [tuple(constraint.fields) for constraint in model._meta.total_unique_constraints]
+    alone = [(f.name,) for f in model._meta.local_fields if f.unique and not f.primary_key]
+    for names in [*alone, *model._meta.unique_together, *together]:
+        related = any(model._meta.get_field(name).is_relation for name in names)
+        if "account_id" not in names and not related:
+            yield Warning(
+                f"{model._meta.label} is unique by {', '.join(names)} over accounts: it tells one "
+                f"account what another has, and two shards may hold the same.",
+                hint=f"UniqueConstraint(fields={['account_id', *names]}, name=…).",
+                obj=model,
+                id="routers.W014",
+            )
+
+
 def _inheritance_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
     for parent in model._meta.parents:
         yield _error(
@@ -76,14 +95,22 @@ def _inheritance_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
 
 def _manager_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
     for manager in {*model._meta.managers, model._base_manager}:
-        if not isinstance(manager, AccountManager):
+        if not isinstance(manager.get_queryset(), AccountQuerySet):
             yield _error(
                 "E008",
-                f"{model._meta.label}.{manager.name} is no AccountManager: its queries would not "
-                f"be filtered by account.",
-                "Derive it from routers.query.AccountManager.",
+                f"{model._meta.label}.{manager.name} makes a queryset that is no AccountQuerySet: "
+                f"it would not be filtered by account.",
+                "Derive the manager from routers.managers.AccountManager, or make it from an "
+                "AccountQuerySet, and begin with super().get_queryset().",
                 model,
             )
+
+
+def refuse_leaks() -> None:
+    """E008 when Django starts, where nobody runs checks. Raises ImproperlyConfigured."""
+    for model in apps.get_models():
+        for problem in _manager_problems(model) if is_sharded(model) else ():
+            raise ImproperlyConfigured(f"({problem.id}) {problem.msg} {problem.hint}")
 
 
 def _relation_problems(model: type[models.Model]) -> Iterator[CheckMessage]:
@@ -155,7 +182,7 @@ def _is_protecting(field: Any) -> bool:
 
 
 def _is_hidden(field: Any) -> bool:
-    return bool(field.remote_field.hidden)
+    return bool(field.remote_field.hidden) and not field.remote_field.related_query_name
 
 
 def _error(number: str, message: str, hint: str | None = None, obj: object = None) -> Error:

@@ -28,6 +28,7 @@ __all__ = [
     "all_accounts",
     "current_account",
     "current_scope",
+    "is_async",
 ]
 
 MAX_ACCOUNT = 2**63 - 1
@@ -77,6 +78,11 @@ class Switch(ContextDecorator):
         self._unit: Unit | None = None
 
     def __enter__(self) -> None:
+        if self._token is not None:
+            raise RoutingError(
+                f"This block of {self.scope} is entered already, here or in another thread. Make "
+                f"one for each `with`: account_context(…), all_accounts(…)."
+            )
         _refuse_open_transaction(SCOPE.get(), self.scope)
         self._token = SCOPE.set(self.scope)
         if settings().recorded:
@@ -88,22 +94,29 @@ class Switch(ContextDecorator):
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        now, token, self._token = SCOPE.get(), self._token, None
-        if self._unit is not None:
-            end(self._unit)
-            self._unit = None
+        unit, self._unit = self._unit, None
         try:
-            if now is self.scope:
-                SCOPE.reset(token)  # type: ignore[arg-type]
-                return
-        except ValueError:  # entered in the context of another thread or task
-            pass
-        SCOPE.set(None)  # whose work this is nobody can tell now
-        if error is None:
+            end(unit)
+        finally:
+            in_order = self._leave()
+        if error is None and not in_order:
             raise RoutingError(
-                f"The block of {self.scope} was left while {now} was in force. A generator that "
-                f"sets an account leaks it into its consumer: wrap it in carry()."
+                f"The block of {self.scope} was not left where it was entered, or not last in, "
+                f"first out. A generator that sets an account leaks it into its consumer: wrap it "
+                f"in carry()."
             )
+
+    def _leave(self) -> bool:
+        """Take the scope out of force; False where nobody can tell what was before it: nothing."""
+        now, token, self._token = SCOPE.get(), self._token, None
+        SCOPE.set(None)
+        if token is None or now is not self.scope:
+            return False
+        try:
+            SCOPE.reset(token)
+        except ValueError:  # entered in the context of another thread or task
+            return False
+        return True
 
     def _recreate_cm(self) -> "Switch":
         return Switch(self.scope)
@@ -114,7 +127,7 @@ class Switch(ContextDecorator):
                 f"{function.__qualname__} is a generator function: what it decorates would end "
                 f"before the first row. Set the account where it is called, and use carry()."
             )
-        if not inspect.iscoroutinefunction(function):
+        if not is_async(function):
             return super().__call__(function)
 
         @wraps(function)
@@ -156,6 +169,12 @@ def current_account() -> int | None:
 
 current_scope: Callable[[], Scope | None] = SCOPE.get
 """The scope in force: an account, a shard, every shard, or None."""
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling it makes a coroutine: an `async def`, a partial of one, or such an object."""
+    called = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def _refuse_open_transaction(before: Scope | None, after: Scope | None) -> None:

@@ -63,8 +63,8 @@ def own(instance: Any, using: str | None = None) -> None:
             f"`with account_context({instance.account_id}):`."
         )
     home = shard_of(instance.account_id)
-    refuse_elsewhere(label, using or scope.alias(), home)
-    refuse_elsewhere(label, scope.alias(), home)
+    for alias in {using or scope.alias(), scope.alias()}:
+        refuse_elsewhere(label, alias, home)
     read_from = instance._state.db
     if not instance._state.adding and settings().primary_of(read_from) != home:
         raise CrossAccount(
@@ -77,7 +77,7 @@ def refuse_elsewhere(label: str, alias: str, home: str) -> None:
     """Raise RoutingError where rows would be sought or stored on a shard that is not theirs."""
     if settings().primary_of(alias) != home:
         raise RoutingError(
-            f"{label}: {alias} was named, but the account's rows are on {home}. Leave out "
+            f"{label}: {alias} was named, but the rows in question are on {home}. Leave out "
             f"`using`; for another shard, `with all_accounts({alias!r}):`."
         )
 
@@ -89,8 +89,8 @@ def refuse_cross_account(one: models.Model, other: models.Model) -> None:
     """
     if not (is_sharded(type(one)) and is_sharded(type(other))):
         return
-    mine = one.account_id or current_account()  # type: ignore[attr-defined]
-    theirs = other.account_id or current_account()  # type: ignore[attr-defined]
+    mine = _account_of(one) or current_account()
+    theirs = _account_of(other) or current_account()
     if mine is not None and theirs is not None and mine != theirs:
         raise CrossAccount(
             f"{one._meta.label} of account {mine} cannot refer to {other._meta.label} "
@@ -98,17 +98,21 @@ def refuse_cross_account(one: models.Model, other: models.Model) -> None:
         )
 
 
-def refuse_foreign_instance(scope: Scope, hints: dict[str, Any]) -> None:
-    """Raise CrossAccount for a look-up that starts at an object of another account."""
-    instance: Any = hints.get("instance")
+def refuse_foreign_instance(scope: Scope, instance: Any) -> None:
+    """Raise CrossAccount for a query that starts at an object of another account, or names one."""
     if instance is None or scope.account_id is None or not is_sharded(type(instance)):
         return
-    if instance.account_id not in (None, scope.account_id):
+    if (account := _account_of(instance)) not in (None, scope.account_id):
         raise CrossAccount(
-            f"{instance._meta.label} {instance.pk} belongs to account {instance.account_id}, and "
-            f"its relations were followed while {scope} is set. Follow them inside "
-            f"`with account_context({instance.account_id}):`."
+            f"{instance._meta.label} {instance.pk} belongs to account {account}, and a query of "
+            f"{scope} begins there or asks for it. Do it inside `with account_context({account}):`."
         )
+
+
+def _account_of(row: Any) -> int | None:
+    """None for a row that is new, or was read without it: to ask for it would be a query."""
+    account: int | None = row.__dict__.get("account_id")
+    return account
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from django.db import models
 from routers.conf import CATALOG
 from routers.guards import own, stamp
 from routers.keys import KeyField
+from routers.managers import AccountManager, AccountQuerySet
 from routers.placement import Placement
-from routers.query import AccountManager
 from routers.reference.query import ReferenceCollector, ReferenceManager, refuse_copy
 from routers.shard_map import ShardMap
 
@@ -67,10 +67,11 @@ class ShardedModel(models.Model):
     account_id = models.BigIntegerField(editable=False)
 
     objects: ClassVar[AccountManager] = AccountManager()
+    account_rows: ClassVar[AccountManager] = AccountManager()  # all of them, whatever `objects` is
 
     class Meta:
         abstract = True
-        base_manager_name = "objects"
+        base_manager_name = "account_rows"
         default_manager_name = "objects"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
@@ -83,10 +84,13 @@ class ShardedModel(models.Model):
         super().save(*args, **kwargs)
 
     def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
-        """Through the account's own rows: Django's own would look at the primary key alone."""
+        """As Django's, once the row is found among the account's: Django looks at the key alone."""
         own(self, using)
-        deleted: tuple[int, dict[str, int]] = type(self).objects.filter(pk=self.pk).delete()
-        return deleted
+        mine: AccountQuerySet[Any] = AccountQuerySet(type(self)).filter(pk=self.pk)
+        if self.pk is not None and not mine.exists():
+            return 0, {}
+        mine._writes()
+        return super().delete(mine.db, keep_parents)
 
 
 class MapVersion(GlobalModel):

@@ -66,7 +66,7 @@ class ShardRouter:
     def _shard_for(model: type[models.Model], hints: dict[str, Any]) -> str:
         scope = required_scope(model)
         if hints:
-            refuse_foreign_instance(scope, hints)
+            refuse_foreign_instance(scope, hints.get("instance"))
         return scope.alias()
 
     @staticmethod

@@ -13,8 +13,8 @@ from routers.conf import settings
 from routers.exceptions import RoutingError, ShardUnavailable
 from routers.fanout.shard_reads import Policy, ShardReads
 from routers.keys import born_on
+from routers.managers import AccountQuerySet
 from routers.placement import is_sharded
-from routers.query import AccountQuerySet
 from routers.shard_map import shard_of
 
 __all__ = ["account_of_id", "shard_of_id"]

@@ -13,6 +13,7 @@ from django.db.models.deletion import Collector, ProtectedError
 from routers.conf import CATALOG, settings
 from routers.exceptions import RoutingError
 from routers.placement import is_sharded
+from routers.query import JoinedQuery
 
 __all__ = ["ReferenceCollector", "ReferenceManager", "ReferenceQuerySet", "refuse_copy"]
 
@@ -69,6 +70,9 @@ def _refuse_used(shard: str, field: Any, objs: Any) -> None:
 
 class ReferenceQuerySet(models.QuerySet[M]):
     """Django's, except that writes stay in the catalog and `delete()` looks at every shard."""
+
+    def __init__(self, model: Any = None, query: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(model, query or JoinedQuery(model), *args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Raises ProtectedError, naming shard and model, where a shard has rows that refer here."""

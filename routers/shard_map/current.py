@@ -119,7 +119,7 @@ def start_map() -> ShardMap:
 
 def use_map(snapshot: ShardMap) -> ShardMap:
     """Hold this snapshot in this process; nothing is stored. For tests and tools."""
-    _Held.snapshot, _Held.source = snapshot, Source.GIVEN
+    _Held.snapshot, _Held.source, _Held.confirmed_at = snapshot, Source.GIVEN, None
     return snapshot
 
 

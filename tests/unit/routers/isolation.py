@@ -14,7 +14,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, models, transaction
 
 from routers import RoutingError, account_context, shard_of
-from tests.unit.routers.shop.models import Line, Order, Tag, Tagging
+from tests.unit.routers.shop.models import Currency, Line, Order, Tag, Tagging
 
 ACCOUNTS = (1, 4097 + 2 * 4096, 2)  # the first two are neighbours
 MODELS = (Tag, Order, Line, Tagging)  # parents first
@@ -107,11 +107,12 @@ def clear() -> None:
 
 
 def populate() -> None:
-    """A few rows of each account."""
+    """A few rows of each account; their orders have the one currency, where there is one."""
+    currency = Currency.objects.using("default").first()
     for account in ACCOUNTS:
         with account_context(account):
             for number in range(2):
-                order = Order.objects.create(title=f"t{number}")
+                order = Order.objects.create(title=f"t{number}", currency=currency)
                 Line.objects.create(order=order, amount=number)
                 Tagging.objects.create(order=order, tag=Tag.objects.create(name=f"n{number}"))
 

@@ -1,10 +1,12 @@
 """The operations of `isolation`: the ORM's public surface, used rightly and wrongly."""
 
 from collections.abc import Iterable
+from contextvars import Context
 from typing import Any
 
 from django.core import serializers
 from django.db.models import (
+    CharField,
     Count,
     Exists,
     F,
@@ -14,11 +16,17 @@ from django.db.models import (
     Q,
     Subquery,
     Sum,
+    Window,
 )
+from django.db.models.functions import Cast, RowNumber
 
 from routers import shard_of
 from tests.unit.routers.isolation import Step, equal, reading, refused, writing
-from tests.unit.routers.shop.models import Line, Order, Tag, Tagging
+from tests.unit.routers.shop.models import Currency, Line, Order, Tag, Tagging
+
+# As a view's or a form's class attributes are: begun outside any account.
+ORDERS, PARTS = Order.objects.order_by(), Order.objects.filter(pk__gt=0).order_by()
+KEY = Cast("pk", CharField())
 
 
 @reading
@@ -159,6 +167,61 @@ def subquery_of_another_account(s: Step) -> Iterable[Any]:
     return []
 
 
+@reading
+def subquery_run_after_its_block(s: Step) -> Iterable[Any]:
+    """In no account at all, where only the query itself says whose it is."""
+    inner = (s.their_orders, ORDERS)[s.number % 2]
+    found = Context().run(list, Order.objects.filter(title__in=inner.values("title")))
+    if inner is s.their_orders:
+        refused("a subquery of another account's", found)
+    return found
+
+
+@reading
+def looked_for(s: Step) -> Iterable[Any]:
+    found = [*Order.objects.filter(parent=s.order), *Line.objects.exclude(order__in=[s.order])]
+    if s.order.account_id != s.account:
+        refused("a search for another account's order", found)
+    return found
+
+
+@reading
+def begun_outside(s: Step) -> Iterable[Any]:
+    yield from (ORDERS | PARTS, PARTS ^ ORDERS, ORDERS & PARTS, ORDERS.all())[s.number]
+    yield from (ORDERS.union(PARTS), PARTS.union(ORDERS.all()), ORDERS.difference(PARTS))[
+        s.number % 3
+    ]
+
+
+@reading
+def inside_a_reference_query(s: Step) -> Iterable[Any]:
+    currencies = Currency.objects.using(shard_of(s.account)).annotate(key=KEY)
+    mine = {str(row["id"]) for row in s.mine(Order)}
+    orders = (ORDERS, Order.objects.all(), s.their_orders, PARTS)[s.number].order_by()
+    keys = orders.annotate(key=KEY)
+    both = currencies.values_list("key").union(keys.values_list("key"))
+    equal({key for (key,) in both} - mine - {"EUR"}, set())
+    newest = Subquery(keys.order_by("-pk").values("key")[:1])
+    equal({c.newest for c in currencies.annotate(newest=newest)} - mine - {None}, set())
+    return []
+
+
+@reading
+def way_back_from_a_reference(s: Step) -> Iterable[Any]:
+    if s.number % 2:
+        found: Any = Order.objects.filter(currency__isnull=False).values_list("currency__+__pk")
+    else:
+        found = Currency.objects.using(shard_of(s.account)).values_list("+__pk")
+    refused("the way back from a reference", list(found))
+    return []
+
+
+@reading
+def windows(s: Step) -> Iterable[Any]:
+    numbered = Order.objects.annotate(n=Window(RowNumber(), order_by="pk"))
+    yield from numbered.filter(n__lte=2) | numbered.filter(n__gt=3)
+
+
 @writing
 def create(s: Step) -> Iterable[Any]:
     order = Order.objects.create(title=f"t{s.number}", parent=s.other)
@@ -200,6 +263,38 @@ def upsert(s: Step) -> Iterable[Any]:
         unique_fields=unique,
         update_fields=["title"],
     )
+
+
+@writing
+def upsert_by_position(s: Step) -> Iterable[Any]:
+    rows = [Order(id=s.order.pk, title="taken")]
+    return Order.objects.bulk_create(rows, None, False, True, ["title"], ["id"])
+
+
+@writing
+def write_by_a_query_of_another_account(s: Step) -> Iterable[Any]:
+    if s.number % 2:
+        s.their_orders.update(title="taken")
+    else:
+        s.their_orders.delete()
+    return []
+
+
+@writing
+def begun_outside_and_written(s: Step) -> Iterable[Any]:
+    if s.number % 2:
+        (ORDERS | PARTS).update(title="all")
+    else:
+        (PARTS | PARTS.filter(title="t1")).delete()
+    return []
+
+
+@writing
+def read_in_part(s: Step) -> Iterable[Any]:
+    for order in (Order.objects.only("title"), Order.objects.defer("account_id"))[s.number % 2]:
+        order.title = "again"
+        order.save()
+        yield from (order, *order.lines.all())
 
 
 @writing
@@ -260,7 +355,8 @@ def update_relation(s: Step) -> Iterable[Any]:
 
 @writing
 def update_account(s: Step) -> Iterable[Any]:
-    Tag.objects.update(account_id=s.theirs)
+    if not Tag.objects.update(account_id=s.theirs):
+        raise Tag.DoesNotExist("no row to change")
     return []
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib import admin
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
@@ -357,3 +358,10 @@ def form(title: str) -> dict[str, str | int]:
         "lines-0-amount": "1",
         **{f"lines-{name}": count for name, count in counts.items()},
     }
+
+
+def test_a_sharded_model_needs_the_admin_that_knows_accounts() -> None:
+    with pytest.raises(ImproperlyConfigured, match="Line must be"):
+        site.register(Line)
+    with pytest.raises(ImproperlyConfigured, match="Line must be"):
+        site.register([Line], admin.ModelAdmin)

@@ -335,7 +335,10 @@ async def of_each_account_async() -> AsyncIterator[int | None]:
 
 def test_a_generator_that_leaks_is_found() -> None:
     rows = of_each_account()
-    with pytest.raises(RoutingError, match="left while account 5 was in force"), account_context(3):
+    with (
+        pytest.raises(RoutingError, match="block of account 3 was not left where"),
+        account_context(3),
+    ):
         assert next(rows) == 5
     assert current_account() is None
     rows.close()

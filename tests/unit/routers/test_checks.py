@@ -1,10 +1,12 @@
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.test.utils import isolate_apps
 
 from routers import checks
 from routers.conf import settings
+from routers.managers import AccountQuerySet
 from routers.models import ShardedModel
 from tests.unit.routers.shop.models import Currency, Order
 
@@ -104,3 +106,52 @@ def test_child_of_a_model_with_a_table_is_found(only) -> None:  # noqa: ANN001
             app_label = "shop"
 
     assert "routers.E010" in only(Special)
+
+
+class Everything(models.Manager):
+    """Somebody's own, past the account's filter."""
+
+
+@isolate_apps("tests.unit.routers.shop")
+def test_a_manager_that_does_not_filter_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Receipt(ShardedModel):
+        objects = AccountQuerySet.as_manager()
+        every = Everything()
+
+        class Meta(ShardedModel.Meta):
+            app_label = "shop"
+
+    class Copy(Receipt):
+        objects = Everything()
+
+        class Meta:
+            app_label = "shop"
+            proxy = True
+
+    for model, names in ((Receipt, ["every"]), (Copy, ["every", "objects"])):
+        found = {problem.msg.split()[0] for problem in checks._manager_problems(model)}
+        assert found == {f"{model._meta.label}.{name}" for name in names}
+    monkeypatch.setattr(checks.apps, "get_models", lambda: [Copy])
+    with pytest.raises(ImproperlyConfigured, match=r"E008.*Copy"):
+        checks.refuse_leaks()
+
+
+@isolate_apps("tests.unit.routers.shop")
+def test_unique_without_the_account_is_told() -> None:
+    class Receipt(ShardedModel):
+        number = models.IntegerField(unique=True)
+        code = models.CharField(max_length=5)
+        order = models.OneToOneField("shop.Order", on_delete=models.CASCADE)
+
+        class Meta(ShardedModel.Meta):
+            app_label = "shop"
+            constraints = [
+                *ShardedModel.Meta.constraints,
+                models.UniqueConstraint(fields=["code"], name="code"),
+                models.UniqueConstraint(fields=["account_id", "code"], name="both"),
+            ]
+
+    found = [problem.msg.partition(" over ")[0] for problem in checks._unique_problems(Receipt)]
+    assert found == ["shop.Receipt is unique by number", "shop.Receipt is unique by code"]

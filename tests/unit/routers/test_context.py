@@ -1,7 +1,9 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -109,3 +111,75 @@ def test_another_account_is_not_set_inside_an_open_transaction() -> None:
         assert current_account() == 1
     with account_context(1), account_context(2):
         assert current_account() == 2
+
+
+def test_a_block_is_entered_once() -> None:
+    block = account_context(1)
+    with block, pytest.raises(RoutingError, match="entered already"), block:
+        pass
+    assert current_account() is None
+
+
+def test_two_threads_do_not_share_a_block() -> None:
+    block = account_context(1)
+
+    def enter() -> int | None:
+        with pytest.raises(RoutingError, match="entered already"):
+            block.__enter__()
+        return current_account()
+
+    with block, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result() is None
+    assert current_account() is None
+
+
+def test_a_unit_that_fails_to_end_leaves_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(unit: object) -> None:
+        raise OSError("Redis")
+
+    monkeypatch.setattr("routers.context.end", fail)
+    with pytest.raises(OSError, match="Redis"), account_context(1):
+        pass
+    assert current_account() is None
+
+
+class AsyncCallable:
+    async def __call__(self) -> int | None:
+        await asyncio.sleep(0)
+        return current_account()
+
+
+@pytest.mark.parametrize(
+    "work", [AsyncCallable(), partial(AsyncCallable.__call__, AsyncCallable())]
+)
+def test_what_is_async_without_saying_so_keeps_its_account(work: Any) -> None:
+    with account_context(1):
+        carried = carry(work)
+
+    async def elsewhere() -> list[int | None]:
+        with account_context(2):
+            return [await carried(), await account_context(3)(work)()]
+
+    assert asyncio.run(elsewhere()) == [1, 3]
+
+
+def test_what_a_carried_generator_function_makes_keeps_the_account() -> None:
+    def rows() -> Iterator[int | None]:
+        yield current_account()
+
+    async def async_rows() -> AsyncIterator[int | None]:
+        yield current_account()
+
+    with account_context(1):
+        carried, async_carried = carry(rows), carry(async_rows)
+
+    async def elsewhere() -> list[int | None]:
+        return [row async for row in async_carried()]
+
+    with account_context(2):
+        assert list(carried()) == asyncio.run(elsewhere()) == [1]
+
+
+def test_only_work_is_carried() -> None:
+    with pytest.raises(TypeError, match="callable or an iterator, not list"):
+        carry([1, 2])

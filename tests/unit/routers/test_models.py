@@ -232,7 +232,7 @@ def test_queries_of_different_scopes_are_not_mixed() -> None:
         with pytest.raises(CrossAccount):
             whole.update(title="changed")
         for combine in (Order.objects.all().__or__, Order.objects.all().union):
-            with pytest.raises(CrossAccount, match="cannot be combined"):
+            with pytest.raises(CrossAccount, match="combined with another"):
                 combine(theirs)
 
 
@@ -245,10 +245,10 @@ def test_account_is_not_sought_or_stored_on_another_shard() -> None:
             lambda: Order.objects.db_manager(elsewhere).all(),
             lambda: order.save(using=elsewhere),
         ):
-            with pytest.raises(RoutingError, match=f"the account's rows are on {shard_of(MINE)}"):
+            with pytest.raises(RoutingError, match=f"in question are on {shard_of(MINE)}"):
                 wrong()
         assert Order.objects.using(shard_of(MINE)).count() == 0
-    with all_accounts(elsewhere), pytest.raises(RoutingError, match="rows are on"):
+    with all_accounts(elsewhere), pytest.raises(RoutingError, match="in question are on"):
         Order.objects.create(title="x", account_id=MINE)
 
 
