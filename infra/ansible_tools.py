@@ -42,5 +42,5 @@ def ansible(
         env={**os.environ, **settings},
     )
     if done.returncode:
-        raise ClusterError(f"{command}: {done.stderr.strip()[-2000:]}")
+        raise ClusterError(f"{command}: {(done.stderr + done.stdout).strip()[-2000:]}")
     return done.stdout

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from infra.errors import ClusterError
@@ -81,6 +82,8 @@ class Authority:
             .public_key(request.public_key())
             .add_extension(_alternatives(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_identifier(request.public_key()), critical=False)
+            .add_extension(_issued_by(issuer), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         )
         signed = builder.sign(_load_key(self.key), hashes.SHA256())
@@ -124,10 +127,21 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, cluster: str) -> str:
         _builder(name, name, AUTHORITY_LIFE)
         .public_key(key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_identifier(key.public_key()), critical=False)
         .add_extension(_signs_certificates(), critical=True)
     )
     signed = builder.sign(key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _identifier(key: CertificatePublicKeyTypes) -> x509.SubjectKeyIdentifier:
+    """Python's ssl, from 3.13 on, refuses certificates without it."""
+    return x509.SubjectKeyIdentifier.from_public_key(key)
+
+
+def _issued_by(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
 
 
 def _signs_certificates() -> x509.KeyUsage:

@@ -51,7 +51,7 @@ class Inventory:
 
 def describe(inventory: Inventory, places: Places) -> Description:
     """The cluster that the inventory describes. Raises InventoryError with all violations."""
-    _refuse([*places.duplicates(), *structure(inventory, places)])
+    _refuse(list(structure(inventory, places)))
     data = data_of(inventory)
     try:
         description = Description.model_validate(data)

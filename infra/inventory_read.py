@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.ansible_tools import PASSWORD_FILE, ansible
-from infra.errors import ClusterError
+from infra.errors import ClusterError, InventoryError
 from infra.inventory import Group, Inventory, describe
 from infra.inventory_places import Places
 from infra.schema import Description
@@ -30,6 +30,8 @@ def read_inventory(path: Path) -> Read:
     if not path.exists():
         raise ClusterError(f"{path}: no such inventory; copy ansible/inventories/example.")
     places = Places(path)
+    if twice := list(places.duplicates()):
+        raise InventoryError(twice)
     # Merged variables come without --export, and those of a group only with it.
     with ThreadPoolExecutor(2) as pool:
         merged, apart = pool.map(lambda more: _list(path, *more), ([], ["--export"]))

@@ -2,6 +2,7 @@
 
 __all__ = ["structure"]
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -117,13 +118,13 @@ def _primaries(inventory: "Inventory", places: Places) -> Iterator[Violation]:
 
 
 def _alike(inventory: "Inventory", places: Places) -> Iterator[Violation]:
-    """What is the cluster's cannot differ from host to host."""
+    """What is the cluster's cannot differ from host to host; the fewer are the ones who differ."""
     for name in (name for name, where in KNOWN.items() if where == "cluster"):
-        values = {host: given.get(name) for host, given in inventory.hostvars.items()}
-        first = next(iter(values.values()), None)
-        for host, value in values.items():
-            if value != first:
-                seen = f"{name}: '{host}' has another than {next(iter(values))}"
-                cure = "write it once, in group_vars/all"
-                yield Violation(places.find((name,), host), seen, cure)
-                break
+        hosts = defaultdict(list)
+        for host, given in inventory.hostvars.items():
+            hosts[repr(given.get(name))].append(host)
+        most, *others = sorted(hosts.values(), key=len, reverse=True)
+        for host in (few[0] for few in others):
+            seen = f"{name}: '{host}' has another than {min(most)}"
+            cure = "write it once, in group_vars/all"
+            yield Violation(places.find((name,), host), seen, cure)

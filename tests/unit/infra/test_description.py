@@ -43,7 +43,12 @@ BROKEN = [
     ("port: 15431", "prot: 15431", "prot: 15431", "unknown key 'prot'; did you mean 'port'?"),
     ("port: 15431", "prot: 15431", "prot: 15431", "the key 'port' is missing in "),
     ("cluster: local", "klutser: x\ncluster: local", "klutser", "unknown key 'klutser'; did you"),
-    ("cluster: local", "zzz: x\ncluster: local", "zzz", "unknown key 'zzz'; known here: addresses, ap"),
+    (
+        "cluster: local",
+        "zzz: x\ncluster: local",
+        "zzz",
+        "unknown key 'zzz'; known here: addresses, ap",
+    ),
     (
         "pool_size: 20",
         'pool_size: "20"',
