@@ -113,6 +113,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([finding.as_dict() for finding in findings]))
         elif findings:
             show(self.stdout, drift_table(findings))  # type: ignore[arg-type]
+        self.stdout.flush()  # before the error, also where both go into one pipe
         if errors:
             where = ", ".join(dict.fromkeys(finding.database for finding in errors))
             raise CommandError(

@@ -110,6 +110,7 @@ class Command(BaseCommand):
         for verdict in found if not options["json"] else []:
             lines = [str(one) for one in verdict.differences] or [f"{verdict.shard}: equal"]
             self.stdout.write("\n".join([*lines, *([verdict.problem] if verdict.problem else [])]))
+        self.stdout.flush()  # before the error, also where both go into one pipe
         unequal = [verdict.shard for verdict in found if not verdict.is_equal]
         if unequal:
             raise CommandError(

@@ -26,6 +26,7 @@ from tests.unit.routers.shop.models import Currency, Line, Order, Tag, Tagging
 
 # As a view's or a form's class attributes are: begun outside any account.
 ORDERS, PARTS = Order.objects.order_by(), Order.objects.filter(pk__gt=0).order_by()
+SOME = Order.objects.filter(title="t0").order_by()
 KEY = Cast("pk", CharField())
 
 
@@ -283,9 +284,9 @@ def write_by_a_query_of_another_account(s: Step) -> Iterable[Any]:
 @writing
 def begun_outside_and_written(s: Step) -> Iterable[Any]:
     if s.number % 2:
-        (ORDERS | PARTS).update(title="all")
+        (ORDERS | PARTS).update(title="t1")
     else:
-        (PARTS | PARTS.filter(title="t1")).delete()
+        (ORDERS & SOME).delete()
     return []
 
 
