@@ -100,6 +100,8 @@ class Host:
                 os.kill(child, signal.SIGKILL)
             os.kill(pid, signal.SIGKILL)
         _until(lambda: self.pid is None, f"{self.name} cannot be killed")
+        # Connections that nobody ends now would keep the link for minutes; who deletes it is first.
+        succeeds("ip", "link", "delete", f"vb-{self.name}")
         _until(lambda: not _has_link(self), f"the network of {self.name} does not go")
 
     def _state(self) -> str:

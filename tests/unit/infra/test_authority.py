@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from infra import authority as module
 from infra import vault
@@ -146,8 +147,6 @@ def test_secrets_are_made_once_and_never_shown(
 
 
 def opened(path: Path, password: Path) -> dict[str, dict[str, str]]:
-    import yaml
-
     text = ansible("ansible-vault", "view", str(path), password_file=password)
     return yaml.safe_load(text)
 
