@@ -4,6 +4,7 @@ It lies outside the checkout and is never written again: each host is an overlay
 """
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from tests.lab.tools import run
 
-__all__ = ["STORE", "made_base"]
+__all__ = ["LAB", "STORE", "made_base"]
 
 STORE = Path("/var/cache/fulcrum-lab")
+LAB = int(os.environ.get("FULCRUM_LAB", "0"))
+"""Several labs may stand side by side, each with a number of its own."""
+
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = (

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.base import STORE, made_base
+from tests.lab.base import LAB, STORE, made_base
 from tests.lab.network import BRIDGE, NETWORK, address_of, gateway
 from tests.lab.tools import LabError, run, succeeds
 
 __all__ = ["Host", "boot", "hosts_there", "remove"]
 
-HOSTS = STORE / "hosts"
-KEY = STORE / "id_ed25519"
+HOSTS = STORE / f"hosts{LAB}"
+KEY = STORE / f"id_ed25519_{LAB}"
 BOOT_SECONDS = 60
 SSH_OPTIONS = (
     "StrictHostKeyChecking=no",
@@ -53,6 +53,11 @@ class Host:
         return HOSTS / self.name
 
     @property
+    def machine(self) -> str:
+        """What systemd-nspawn calls it, and names its network link by."""
+        return f"lab{LAB}-{self.number}"
+
+    @property
     def root(self) -> Path:
         """Its file system, while the overlay is mounted."""
         return self.folder / "root"
@@ -60,7 +65,7 @@ class Host:
     @property
     def pid(self) -> int | None:
         """The systemd-nspawn process that holds the host, if it runs."""
-        with_name = f"--machine={self.name}"
+        with_name = f"--machine={self.machine}"
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 words = entry.read_bytes().decode(errors="replace").split("\0")
@@ -101,7 +106,7 @@ class Host:
             os.kill(pid, signal.SIGKILL)
         _until(lambda: self.pid is None, f"{self.name} cannot be killed")
         # Connections that nobody ends now would keep the link for minutes; who deletes it is first.
-        succeeds("ip", "link", "delete", f"vb-{self.name}")
+        succeeds("ip", "link", "delete", f"vb-{self.machine}")
         _until(lambda: not _has_link(self), f"the network of {self.name} does not go")
 
     def _state(self) -> str:
@@ -176,7 +181,7 @@ def _boot(host: Host) -> None:
         "--keep-unit",
         f"--network-bridge={BRIDGE}",
         "--resolv-conf=off",
-        f"--machine={host.name}",
+        f"--machine={host.machine}",
     ]
     with (host.folder / "log").open("ab") as log:
         # Without that variable systemd 257 refuses to start on a machine with version 1 of cgroups.
@@ -199,7 +204,7 @@ def _answers(address: str) -> bool:
 
 
 def _has_link(host: Host) -> bool:
-    return succeeds("ip", "link", "show", f"vb-{host.name}")
+    return succeeds("ip", "link", "show", f"vb-{host.machine}")
 
 
 def _children(pid: int) -> list[int]:

@@ -16,11 +16,17 @@ from typing import Any
 
 import yaml
 
+from tests.lab.base import LAB
 from tests.lab.hosts import KEY, SSH_OPTIONS, Host
 
 __all__ = ["INVENTORY", "inventory", "names", "write_inventory"]
 
-INVENTORY = Path(__file__).resolve().parents[2] / "ansible" / "inventories" / "lab"
+INVENTORY = (
+    Path(__file__).resolve().parents[2]
+    / "ansible"
+    / "inventories"
+    / (f"lab{LAB}" if LAB else "lab")
+)
 FEWEST, MOST = 3, 8
 DATABASES = {3: 2, 4: 3, 5: 3, 6: 3, 7: 4, 8: 5}
 HEAD = "# Written by `python -m tests.lab up`: who does what, tests/lab/inventory.py says.\n"

@@ -3,12 +3,13 @@
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from tests.lab.base import LAB
 from tests.lab.tools import run, succeeds
 
 __all__ = ["BRIDGE", "NETWORK", "address_of", "gateway", "remove_network", "set_up_network"]
 
-BRIDGE = "fulcrum0"
-NETWORK = IPv4Network("10.79.0.0/24")
+BRIDGE = f"fulcrum{LAB}"
+NETWORK = IPv4Network(f"10.79.{LAB}.0/24")
 FIRST_HOST = 11
 
 
