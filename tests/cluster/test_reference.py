@@ -238,7 +238,11 @@ def test_replication_goes_on_after_a_kill(cluster: Cluster, killed: str) -> None
     store(cluster, "QG", f"after {killed}")
     wait_for(cluster, "QG", f"after {killed}")
     manage(
-        cluster, "app", "shell", "-c", "from routers import reference as r\nr.wait_for_references()"
+        cluster,
+        "app",
+        "shell",
+        "-c",
+        "from routers.reference.carry import *; wait_for_references()",
     )
 
 
