@@ -100,7 +100,7 @@ def _postgresql(given: dict[str, Any]) -> dict[str, Any]:
         "CONN_MAX_AGE": CONNECTION_SECONDS,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,  # they do not survive transaction pooling
-        "OPTIONS": {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        "OPTIONS": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **given.get("options", {})},
         **test,
     }
 

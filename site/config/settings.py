@@ -1,5 +1,6 @@
 """Django's settings. What depends on the cluster comes from `config.cluster`."""
 
+import os
 from pathlib import Path
 
 from config import cluster
@@ -98,6 +99,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [SITE / "static"]
+STATIC_ROOT = os.environ.get("FULCRUM_STATIC_ROOT")  # where a release collects them, for nginx
 WHITENOISE_USE_FINDERS = True  # served as they lie in the tree: no build step
 WHITENOISE_MAX_AGE = 300
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
