@@ -14,7 +14,10 @@ from pathlib import Path
 from infra.errors import ClusterError
 
 SCRAM_ITERATIONS = 4096
-LATER = ("replication", "pooler_admin", "probe_token", "mover", "rewind", "patroni")
+LATER = (
+    *("replication", "pooler_admin", "probe_token", "mover", "rewind", "patroni"),
+    *("redis_admin", "redis_monitor"),
+)
 """Files of older versions lack these."""
 
 
@@ -26,7 +29,8 @@ class Credentials:
     the one with which the application logs in at a pooler. `probe_token` opens the site's /metrics
     and the details of its /readyz to a probe from anywhere. On real hosts `mover` is who moves
     accounts between shards, `rewind` who makes an old primary follow, and `patroni` opens what
-    changes something in Patroni's REST interface.
+    changes something in Patroni's REST interface; `cache` and `broker` are the application's at
+    each Redis, `redis_admin` who changes its settings, `redis_monitor` who looks at its figures.
     """
 
     superuser: str
@@ -46,6 +50,8 @@ class Credentials:
     mover: str
     rewind: str
     patroni: str
+    redis_admin: str
+    redis_monitor: str
 
     @classmethod
     def generate(cls) -> "Credentials":

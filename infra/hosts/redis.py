@@ -1,0 +1,95 @@
+"""Redis: cache and broker, each a server of its own, over TLS only, for users with few rights."""
+
+__all__ = ["ADMIN", "MONITOR", "files", "redis_url", "variables"]
+
+import hashlib
+from typing import Any
+from urllib.parse import urlencode
+
+from infra.credentials import Credentials
+from infra.hosts import Cluster, Facts, HostFile
+from infra.schema import Cache, Description
+from infra.templating import template
+
+APP, ADMIN, MONITOR = "fulcrum_app", "fulcrum_admin", "fulcrum_monitor"
+FOLDER = "/etc/redis"
+DATA = "/var/lib/redis"
+TLS = "/etc/fulcrum/tls"
+UNIT = "/etc/systemd/system/redis-server@.service.d/fulcrum.conf"
+
+RIGHTS = {
+    # Everything with keys, scripts and channels; nothing that looks at or changes the server.
+    APP: "~* &* +@all -@admin -@dangerous",
+    # Settings and users, without a look at any key.
+    ADMIN: "resetchannels +ping +acl|load +acl|log +config +info +client",
+    # What redis_exporter asks, and how long the broker's queues are.
+    MONITOR: (
+        "~* resetchannels +ping +info +client|setname +client|list +config|get +slowlog|get"
+        " +slowlog|len +latency|latest +latency|histogram +dbsize +type +llen +scard +zcard +hlen"
+    ),
+}
+
+
+def redis_url(d: Description, credentials: Credentials, purpose: str) -> str:
+    """Where the site finds the cache or the broker of real hosts, and how it logs in there."""
+    cache, trust = d.cache_for(purpose), {"ssl_cert_reqs": "required"}
+    query = urlencode({**trust, "ssl_ca_certs": f"{TLS}/ca.crt"}, safe="/")
+    return f"rediss://{APP}:{getattr(credentials, purpose)}@{cache.host}:{cache.port}/0?{query}"
+
+
+def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
+    made = [HostFile(UNIT, template("redis.service.conf"))]
+    for cache in _here(cluster.description, host):
+        settings = template(
+            "redis.conf",
+            cache=cache,
+            directory=f"{DATA}/{cache.purpose}",
+            listen=cluster.description.addresses[host],
+            tls=TLS,
+            acl_file=_acl_path(cache.purpose),
+        )
+        users = _users(cluster.credentials, cache.purpose)
+        acl = template("redis.acl", users=users)
+        made.append(HostFile(f"{FOLDER}/redis-{cache.purpose}.conf", settings))
+        made.append(HostFile(_acl_path(cache.purpose), acl, 0o640, group="redis"))
+    return made
+
+
+def variables(cluster: Cluster, host: str, facts: Facts) -> dict[str, Any]:
+    """`instances`: name, port and data folder of each; `memory_mb`: what all may take together;
+    `available_mb`: what the host has."""
+    here = _here(cluster.description, host)
+    return {
+        "instances": [
+            {"name": cache.purpose, "port": cache.port, "data": f"{DATA}/{cache.purpose}"}
+            for cache in here
+        ],
+        "memory_mb": sum(_megabytes(cache.maxmemory) for cache in here),
+        "available_mb": facts.memory_mb,
+        "admin_password": cluster.credentials.redis_admin,
+    }
+
+
+def _here(d: Description, host: str) -> list[Cache]:
+    return sorted((c for c in d.caches if c.host == host), key=lambda cache: cache.purpose)
+
+
+def _acl_path(purpose: str) -> str:
+    return f"{FOLDER}/redis-{purpose}.acl"
+
+
+def _users(credentials: Credentials, purpose: str) -> dict[str, tuple[str, str]]:
+    passwords = {
+        APP: getattr(credentials, purpose),
+        ADMIN: credentials.redis_admin,
+        MONITOR: credentials.redis_monitor,
+    }
+    return {
+        name: (hashlib.sha256(password.encode()).hexdigest(), RIGHTS[name])
+        for name, password in passwords.items()
+    }
+
+
+def _megabytes(size: str) -> int:
+    units = {"kb": 1 / 1024, "mb": 1, "gb": 1024}
+    return round(int(size[:-2]) * units[size[-2:]])
