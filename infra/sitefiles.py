@@ -1,6 +1,8 @@
 """What the site reads: one JSON file for each role, and gunicorn's settings."""
 
-__all__ = ["site_files"]
+__all__ = ["site_files", "site_json"]
+
+from typing import Any
 
 from infra.credentials import Credentials
 from infra.layout import Layout
@@ -13,42 +15,65 @@ REPLICATION = "fulcrum_replication"
 def site_files(
     d: Description, credentials: Credentials, layout: Layout, engine: str
 ) -> dict[str, File]:
+    """Those of a cluster on one machine or in containers, by their path below the root."""
     app = d.apps[0].model_copy(update={"workers": 1} if engine == "sqlite" else {})
-    gunicorn = template("gunicorn.conf.py", app=app, listen=d.listen(app.host))
+    gunicorn = template(
+        "gunicorn.conf.py", app=app, listen=d.listen(app.host), proxies=[], access_log=True
+    )
     files = {"conf/gunicorn.conf.py": File(gunicorn)}
     for role in ["app", "owner", "admin"] if engine == "postgresql" else ["app"]:
-        serves = role == "app" and engine == "postgresql"
-        variables = {
-            "engine": engine,
-            "role": role,
-            "secret_key": credentials.secret_key,
-            "allowed_hosts": list(d.site.allowed_hosts),
-            "public_url": d.site.public_url,
-            "directory": str(layout.sqlite) if engine == "sqlite" else None,
-            "directory_state": str(layout.state),
-            "databases": databases(d, credentials, layout, engine, role),
-            "references": None if role == "app" else references(d, credentials),
-            "pooler_consoles": consoles(d, credentials) if serves else [],
-            "probe_token": credentials.probe_token if serves else None,
-            "cache": _redis_url(d, credentials, "cache", engine),
-            "broker": _redis_url(d, credentials, "broker", engine),
-        }
-        name = layout.site_config(role).name
-        files[name] = File(template("site.json", **variables), 0o600)
+        text = site_json(d, credentials, layout, role, engine=engine)
+        files[layout.site_config(role).name] = File(text, 0o600)
     return files
 
 
+def site_json(
+    d: Description,
+    credentials: Credentials,
+    layout: Layout,
+    role: str,
+    engine: str = "postgresql",
+    ca: str | None = None,
+) -> str:
+    """What the site reads as `role`. With `ca`, the path of whom to trust, all goes over TLS.
+
+    That is how it is on real hosts, where any node of a database may be its primary.
+    """
+    serves = role == "app" and engine == "postgresql"
+    return template(
+        "site.json",
+        engine=engine,
+        role=role,
+        secret_key=credentials.secret_key,
+        allowed_hosts=list(d.site.allowed_hosts),
+        public_url=d.site.public_url,
+        directory=str(layout.sqlite) if engine == "sqlite" else None,
+        directory_state=str(layout.state),
+        databases=databases(d, credentials, layout, engine, role, ca),
+        references=None if role == "app" else references(d, credentials, ca),
+        pooler_consoles=consoles(d, credentials, ca) if serves else [],
+        probe_token=credentials.probe_token if serves else None,
+        cache=_redis_url(d, credentials, "cache", engine, ca),
+        broker=_redis_url(d, credentials, "broker", engine, ca),
+    )
+
+
 def databases(
-    d: Description, credentials: Credentials, layout: Layout, engine: str, role: str
-) -> dict[str, dict[str, str | int]]:
+    d: Description,
+    credentials: Credentials,
+    layout: Layout,
+    engine: str,
+    role: str,
+    ca: str | None = None,
+) -> dict[str, dict[str, Any]]:
     """Alias → how the role `app` (by the pooler), `owner` or `admin` (directly) reaches it."""
     numbers = {shard.name: shard.number for shard in d.shards}
-    made: dict[str, dict[str, str | int]] = {}
+    made: dict[str, dict[str, Any]] = {}
     for alias in d.primaries if engine == "sqlite" else d.servers:
         if engine == "sqlite":
             made[alias] = {"name": str(layout.sqlite / f"{database_of(alias)}.sqlite3")}
         else:
-            made[alias] = _login(d, credentials, alias, role)
+            made[alias] = _login(d, credentials, alias, role, ca)
         if alias in numbers:
             made[alias]["number"] = numbers[alias]
         elif alias in d.replicas:
@@ -56,48 +81,84 @@ def databases(
     return made
 
 
-def _login(d: Description, credentials: Credentials, alias: str, role: str) -> dict[str, str | int]:
+def _login(
+    d: Description, credentials: Credentials, alias: str, role: str, ca: str | None
+) -> dict[str, Any]:
     """Where `role` finds the database of a server, and how it logs in there."""
     if role == "app":
         user = {"user": "fulcrum_app", "password": credentials.pooler_app}
-        return {**_pooler_address(d), "name": d.pooled(alias), **user}
-    node = d.servers[alias]
+        options = {"options": {**tls(ca), "load_balance_hosts": "random"}} if ca else {}
+        return {**_pooler_address(d), "name": d.pooled(alias), **user, **options}
     user = {"user": "fulcrum_owner", "password": credentials.owner}
     if role == "admin":
         user = {"user": "postgres", "password": credentials.superuser}
+    if ca:
+        address, wanted = _any_node(d, alias)
+        options = {"options": {**tls(ca), "target_session_attrs": wanted}}
+        return {**address, "name": d.database(alias), **user, **options}
+    node = d.servers[alias]
     return {"host": node.host, "port": node.port, "name": d.database(alias), **user}
 
 
-def references(d: Description, credentials: Credentials) -> dict[str, str | int]:
+def tls(ca: str | None) -> dict[str, str]:
+    """libpq's options for a server whose certificate has its name."""
+    return {"sslmode": "verify-full", "sslrootcert": ca} if ca else {}
+
+
+def references(
+    d: Description, credentials: Credentials, ca: str | None = None
+) -> dict[str, str | int]:
     """How a shard's subscription reaches the catalog: libpq's keywords."""
     node = d.primaries["default"]
+    address: dict[str, Any] = {"host": node.host, "port": node.port}
+    if ca:
+        address, wanted = _any_node(d, "default")
+        address |= {**tls(ca), "target_session_attrs": wanted}
     return {
-        "host": node.host,
-        "port": node.port,
+        **address,
         "dbname": database_of("default"),
         "user": REPLICATION,
         "password": credentials.replication,
     }
 
 
-def consoles(d: Description, credentials: Credentials) -> list[str]:
+def consoles(d: Description, credentials: Credentials, ca: str | None = None) -> list[str]:
     """How the monitoring login, which may only look, reaches each pooler: libpq's strings."""
     login = f"dbname=pgbouncer user=fulcrum_monitor password={credentials.pooler_monitor}"
-    return [f"host={pooler.host} port={pooler.port} {login}" for pooler in d.poolers]
+    words = " ".join([login, *(f"{key}={value}" for key, value in tls(ca).items())])
+    return [f"host={pooler.host} port={pooler.port} {words}" for pooler in d.poolers]
 
 
 def _pooler_address(d: Description) -> dict[str, str | int]:
     """Host and port; with several poolers, libpq's lists of both."""
-    if len(d.poolers) == 1:
-        return {"host": d.poolers[0].host, "port": d.poolers[0].port}
-    return {
-        "host": ",".join(pooler.host for pooler in d.poolers),
-        "port": ",".join(str(pooler.port) for pooler in d.poolers),
-    }
+    return _addresses([(pooler.host, pooler.port) for pooler in d.poolers])
 
 
-def _redis_url(d: Description, credentials: Credentials, purpose: str, engine: str) -> str | None:
+def _any_node(d: Description, alias: str) -> tuple[dict[str, str | int], str]:
+    """All nodes of the database behind `alias`, and which of them libpq shall take.
+
+    Patroni says who is primary, so a role in the description is only who began as one.
+    """
+    nodes = [(node.host, node.port) for node in d.nodes[d.replicas.get(alias, alias)]]
+    return _addresses(nodes), "prefer-standby" if alias in d.replicas else "read-write"
+
+
+def _addresses(places: list[tuple[str, int]]) -> dict[str, str | int]:
+    if len(places) == 1:
+        return {"host": places[0][0], "port": places[0][1]}
+    hosts, ports = zip(*places, strict=True)
+    return {"host": ",".join(hosts), "port": ",".join(map(str, ports))}
+
+
+def _redis_url(
+    d: Description, credentials: Credentials, purpose: str, engine: str, ca: str | None = None
+) -> str | None:
+    """The broker's URL is read by kombu, which takes TLS's options from nowhere else."""
     if engine == "sqlite":
         return None
     cache = d.cache_for(purpose)
-    return f"redis://:{getattr(credentials, purpose)}@{cache.host}:{cache.port}/0"
+    scheme, query = (
+        ("rediss", f"?ssl_cert_reqs=required&ssl_ca_certs={ca}") if ca else ("redis", "")
+    )
+    password = getattr(credentials, purpose)
+    return f"{scheme}://:{password}@{cache.host}:{cache.port}/0{query}"
