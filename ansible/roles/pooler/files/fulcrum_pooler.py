@@ -81,9 +81,11 @@ def systemctl(*words: str) -> str:
 
 
 def apply() -> None:
-    """Give every process its settings: by a reload, or one by one by a restart where only that
-    helps. The others take new clients meanwhile, and the old process waits for its own."""
-    for process in configured():
+    """Give every process that runs its settings: by a reload, or by a restart if only that helps.
+
+    One by one: the others take new clients, and the one to be restarted waits for its own.
+    """
+    for process in sorted({*configured()} & {*running()}):
         wanted = settings((CONFIG / f"process-{process}.ini").read_text())
         fixed = {
             row["key"]: row["value"]
