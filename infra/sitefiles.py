@@ -5,6 +5,7 @@ __all__ = ["site_files", "site_json"]
 from typing import Any
 
 from infra.credentials import Credentials
+from infra.hosts.redis import redis_url
 from infra.layout import Layout
 from infra.schema import Description, database_of
 from infra.templating import File, template
@@ -86,7 +87,9 @@ def _login(
 ) -> dict[str, Any]:
     """Where `role` finds the database of a server, and how it logs in there."""
     if role == "app":
-        user = {"user": "fulcrum_app", "password": credentials.pooler_app}
+        # With TLS the poolers pass the client's proof on: the password is PostgreSQL's own there.
+        password = credentials.app if ca else credentials.pooler_app
+        user = {"user": "fulcrum_app", "password": password}
         options = {"options": {**tls(ca), "load_balance_hosts": "random"}} if ca else {}
         return {**_pooler_address(d), "name": d.pooled(alias), **user, **options}
     user = {"user": "fulcrum_owner", "password": credentials.owner}
@@ -153,12 +156,9 @@ def _addresses(places: list[tuple[str, int]]) -> dict[str, str | int]:
 def _redis_url(
     d: Description, credentials: Credentials, purpose: str, engine: str, ca: str | None = None
 ) -> str | None:
-    """The broker's URL is read by kombu, which takes TLS's options from nowhere else."""
     if engine == "sqlite":
         return None
+    if ca:
+        return redis_url(d, credentials, purpose)
     cache = d.cache_for(purpose)
-    scheme, query = (
-        ("rediss", f"?ssl_cert_reqs=required&ssl_ca_certs={ca}") if ca else ("redis", "")
-    )
-    password = getattr(credentials, purpose)
-    return f"{scheme}://:{password}@{cache.host}:{cache.port}/0{query}"
+    return f"redis://:{getattr(credentials, purpose)}@{cache.host}:{cache.port}/0"
