@@ -125,16 +125,15 @@ def pause(database: str, seconds: int, wait: int) -> None:
     Queries that run are waited for, `wait` seconds. All processes pause, or none. Clients wait
     longer than usual for as long.
     """
+    processes = running()
+    _check_name(database, processes)
     timer = _timer(database)
     systemctl("stop", f"{timer}.timer")
     later = ["systemd-run", "--quiet", "--collect", f"--unit={timer}", f"--on-active={seconds}"]
     later += ["--timer-property=AccuracySec=100ms"]
     again = [*later, sys.argv[0], "resume", database]
     subprocess.run(again, check=True, timeout=30)  # noqa: S603 - our own arguments
-    processes = running()
     try:
-        if not processes:
-            raise PoolerError("no process runs here")
         for process in processes:
             ask(process, f"SET query_wait_timeout = {seconds + wait}")
         with ThreadPoolExecutor(len(processes)) as pool:
@@ -152,12 +151,23 @@ def resume(database: str) -> None:
             rows = ask(process, "SHOW DATABASES")
             if any(row["name"] == database and row["paused"] == "1" for row in rows):
                 ask(process, f"RESUME {database}")
+                print(f"process {process}: {database} resumed", flush=True)
             ask(process, "RELOAD")
         except PoolerError as error:
             problems.append(str(error))
     if problems:
         raise PoolerError("\n".join(problems))
     systemctl("stop", f"{_timer(database)}.timer")
+
+
+def _check_name(database: str, processes: list[int]) -> None:
+    if not processes:
+        raise PoolerError("no process runs here: systemctl status 'fulcrum-pooler@*'")
+    for process in processes:
+        names = {row["name"] for row in ask(process, "SHOW DATABASES")} - {"pgbouncer"}
+        if database not in names:
+            there = ", ".join(sorted(names))
+            raise PoolerError(f"process {process} has no database '{database}'. There are: {there}")
 
 
 def _timer(database: str) -> str:
