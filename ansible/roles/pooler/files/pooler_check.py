@@ -23,12 +23,13 @@ SECONDS = 10
 
 def wrapper(kind: str, file: str, folder: str) -> str:
     """A whole configuration around the file, in which the last word is ours."""
-    if kind == "ini":
-        head = f"%include {file}\n[pgbouncer]\n"
-    else:
-        head = f"[databases]\n[pgbouncer]\nauth_type = hba\n{kind} = {file}\n"
-        head += "" if kind == "auth_file" else "auth_file = /dev/null\n"
-    return f"{head}listen_addr =\nunix_socket_dir = {folder}\npidfile =\n"
+    heads = {
+        "ini": f"%include {file}\n[pgbouncer]\n",
+        "auth_file": f"[pgbouncer]\nauth_type = scram-sha-256\nauth_file = {file}\n",
+        "auth_hba_file": f"[pgbouncer]\nauth_type = hba\nauth_hba_file = {file}\n"
+        "auth_file = /dev/null\n",
+    }
+    return f"{heads[kind]}listen_addr =\nunix_socket_dir = {folder}\npidfile =\n"
 
 
 def complaints(kind: str, file: Path) -> Iterator[str]:
