@@ -70,6 +70,12 @@ def test_a_process_more_leaves_the_files_of_the_others_as_they_are(cluster: Clus
     assert variables("pooler", more, "app1", FACTS)["processes"] == [1, 2, 3]
 
 
+def test_the_settings_of_all_are_not_set_back_by_a_second_header(
+    made: dict[str, HostFile],
+) -> None:
+    assert "[pgbouncer]" not in re.sub(r"^;.*$", "", made["process-1.ini"].content, flags=re.M)
+
+
 def test_a_restart_is_needed_only_for_a_process_s_own_file(made: dict[str, HostFile]) -> None:
     fixed = ("listen_addr", "listen_port", "unix_socket_dir", "so_reuseport", "peer_id", "pidfile")
     assert not re.search(rf"^({'|'.join(fixed)}) ", made["pooler.ini"].content, re.M)
@@ -127,7 +133,7 @@ def test_ports_stay_when_shards_and_replicas_come(cluster: Cluster) -> None:
     [
         ("ini", "[databases]\na = host=b\n[pgbouncer]\npool_mode = transaction\n", True),
         ("ini", "[pgbouncer]\npool_mode = transactions\n", False),
-        ("ini", "[databases]\nmax_client_conn = 5\n", False),
+        ("ini", "[databases]\nmax_client_conn = 5\n[pgbouncer]\n", False),
         ("ini", "[pgbouncer]\nno_such_setting = 5\n", False),
         ("auth_file", '"somebody" "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"\n', True),
         ("auth_file", "somebody secret\n", False),

@@ -22,9 +22,12 @@ SECONDS = 10
 
 
 def wrapper(kind: str, file: str, folder: str) -> str:
-    """A whole configuration around the file, in which the last word is ours."""
+    """A whole configuration around the file, in which the last word is ours.
+
+    An ini ends in its section [pgbouncer]: that header again would set everything back.
+    """
     heads = {
-        "ini": f"%include {file}\n[pgbouncer]\n",
+        "ini": f"%include {file}\n",
         "auth_file": f"[pgbouncer]\nauth_type = scram-sha-256\nauth_file = {file}\n",
         "auth_hba_file": f"[pgbouncer]\nauth_type = hba\nauth_hba_file = {file}\n"
         "auth_file = /dev/null\n",
