@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.hosts import Cluster, Facts, HostFile
-from infra.hosts.balancer import upstream
+from infra.hosts.balancer import DRAINED
 from infra.layout import Layout
 from infra.programs import command
 from infra.schema import App, Description, Step, Worker
@@ -45,8 +45,8 @@ def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
 
 def variables(cluster: Cluster, host: str, facts: Facts) -> dict[str, Any]:
     """`units`: those that run here · `folders`, `accounts`: made beforehand · `first`: who migrates
-    · `probe`: the web application's address here · `serving`, `drained`: this host at the balancers
-    · `steps`: what prepares the site once the tables are there."""
+    · `probe`: the web application's address here · `drained`: the file by which balancers leave it
+    out · `steps`: what prepares the site once the tables are there."""
     d = cluster.description
     app = _app(d, host)
     roles = ["app", "owner"] if host == _first(d) else ["app"]
@@ -57,8 +57,7 @@ def variables(cluster: Cluster, host: str, facts: Facts) -> dict[str, Any]:
         "units": sockets + [f"fulcrum-{name}.service" for name in _programs(d, host)],
         "first": _first(d),
         "probe": f"http://{d.addresses[host]}:{app.port}" if app else "",
-        "serving": upstream(d, app).as_task() if app else {},
-        "drained": upstream(d, app, drained=True).as_task() if app else {},
+        "drained": f"{DRAINED}/{host}",
         "steps": [_step(d, step) for step in d.site.prepare if not _migrates(step)],
     }
 

@@ -7,7 +7,7 @@ import pytest
 from infra.authority import Authority
 from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts, files, variables
-from infra.hosts.balancer import UPSTREAMS, upstream
+from infra.hosts.balancer import DRAINED
 from infra.inventory_read import read_inventory
 from infra.layout import CHECKOUT
 from infra.schema import Description
@@ -29,29 +29,37 @@ def with_url(d: Description, url: str) -> Description:
     return d.model_copy(update={"site": d.site.model_copy(update={"public_url": url})})
 
 
-def test_each_app_host_has_a_file_by_which_it_is_drained(description: Description) -> None:
-    found = rendered(description)
-    assert sorted(found) == [
-        f"{UPSTREAMS}/app1.conf",
-        f"{UPSTREAMS}/app2.conf",
-        "/etc/nginx/nginx.conf",
-    ]
-    assert found[f"{UPSTREAMS}/app1.conf"] == (
-        "server 192.0.2.21:8000 max_fails=3 fail_timeout=5s; # app1\n"
-    )
-    drained = upstream(description, description.apps[0], drained=True)
-    assert drained.path == f"{UPSTREAMS}/app1.conf"
-    assert drained.content == "server 192.0.2.21:8000 down; # app1\n"
+def config(d: Description) -> str:
+    return rendered(d)["/etc/nginx/nginx.conf"]
 
 
-def test_the_role_app_drains_with_the_files_that_the_balancer_includes(
+def servers(text: str, upstream: str) -> list[str]:
+    block = re.search(rf"upstream {upstream} {{(.*?)}}", text, re.S)
+    return re.findall(r"server (\S+) ", block[1]) if block else []
+
+
+def test_a_file_of_an_app_hosts_name_leaves_it_out(description: Description) -> None:
+    text = config(description)
+    assert servers(text, "site") == ["192.0.2.21:8000", "192.0.2.22:8000"]
+    assert servers(text, "without_app1") == ["192.0.2.22:8000"]
+    assert servers(text, "without_app2") == ["192.0.2.21:8000"]
+    for app in ("app1", "app2"):
+        chosen = rf"if \(-f {DRAINED}/{app}\) {{\s+set \$pool without_{app};\s+}}"
+        assert re.search(chosen, text), app
+
+
+def test_the_only_app_host_is_never_left_out(description: Description) -> None:
+    text = config(description.model_copy(update={"apps": description.apps[:1]}))
+    assert servers(text, "site") == ["192.0.2.21:8000"]
+    assert "without_" not in text
+
+
+def test_the_role_app_drains_by_the_files_that_the_balancer_looks_for(
     description: Description,
 ) -> None:
     cluster = Cluster(description, Credentials.generate(), Authority("", ""))
-    found = variables("app", cluster, "app2", FACTS)
-    assert found["serving"]["content"] == rendered(description)[found["serving"]["path"]]
-    assert found["drained"]["path"] == found["serving"]["path"]
-    assert f"include {UPSTREAMS}/*.conf;" in rendered(description)["/etc/nginx/nginx.conf"]
+    path = variables("app", cluster, "app2", FACTS)["drained"]
+    assert f"if (-f {path}) {{" in config(description)
 
 
 def test_names_and_port_are_the_sites(description: Description) -> None:
