@@ -66,11 +66,11 @@ def test_a_query_is_broken_off_at_its_deadline() -> None:
 
 @on_postgresql
 def test_a_deadline_that_is_kept_leaves_the_connection_alone() -> None:
-    with deadline(connections["shard01"], 0.05), connections["shard01"].cursor() as cursor:
+    with deadline(connections["shard01"], 1.0), connections["shard01"].cursor() as cursor:
         cursor.execute("SELECT 1")
     held = connections["shard01"].connection
     with connections["shard01"].cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(0.3)")
+        cursor.execute("SELECT pg_sleep(1.5)")
     assert connections["shard01"].connection is held
 
 

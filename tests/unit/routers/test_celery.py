@@ -52,7 +52,7 @@ def test_an_eager_task_has_the_callers_account(eager: Celery) -> None:
 def test_an_eager_task_that_leaks_and_fails_leaves_its_caller_as_it_was(
     eager: Celery, caller: int | None
 ) -> None:
-    @eager.task
+    @eager.task(name=f"leak_in_{caller}")
     def leak() -> None:
         account_context(4).__enter__()
         raise ValueError("leaked")
