@@ -1,4 +1,4 @@
-"""Who may open a connection to whom: nftables on every host, and nothing that is not in this list."""
+"""Who may open a connection to whom: nftables on every host, and nothing that is not listed."""
 
 __all__ = ["Way", "files", "ways"]
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infra.hosts import Cluster, Facts, HostFile
 from infra.hosts.etcd import CLIENT_PORT, PEER_PORT
+from infra.hosts.exporters import exporters
 from infra.hosts.haproxy import METRICS_PORT
 from infra.hosts.postgresql import rest_port
 from infra.schema import Description
@@ -27,7 +28,7 @@ class Way:
 
 def ways(d: Description) -> list[Way]:
     """Every way of the cluster but ssh, sorted. A host always reaches itself."""
-    every = [*_databases(d), *_agreement(d), *_poolers(d), *_site(d)]
+    every = [*_databases(d), *_agreement(d), *_poolers(d), *_site(d), *_figures(d)]
     return sorted(every, key=lambda way: (way.host, way.port, way.what))
 
 
@@ -71,6 +72,17 @@ def _site(d: Description) -> Iterator[Way]:
     for host in balancers:
         for port in WEB_PORTS:
             yield Way(host, port, "the site, for everybody", frozenset("*"))
+
+
+def _figures(d: Description) -> Iterator[Way]:
+    """What monitors ask besides: every exporter, and what Patroni and etcd tell of themselves."""
+    monitors = {member.host for member in d.monitors}
+    for exporter in exporters(d):
+        yield _way(exporter.host, exporter.port, f"figures: {exporter.name}", monitors)
+    for alias, node in d.servers.items():
+        yield _way(node.host, rest_port(node), f"figures: Patroni of {alias}", monitors)
+    for member in d.etcd:
+        yield _way(member.host, CLIENT_PORT, "figures: etcd", monitors)
 
 
 def _site_hosts(d: Description) -> set[str]:
