@@ -162,13 +162,16 @@ def test_the_settings_of_a_process_are_read(made: dict[str, HostFile]) -> None:
     assert settings.keys() >= {"listen_addr", "listen_port", "so_reuseport", "unix_socket_dir"}
 
 
-def test_the_table_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_adds_up() -> None:
     fulcrum_pooler = tool("fulcrum_pooler")
-    pool = {"database": "shard01", "user": "fulcrum_app", "cl_active": "3", "cl_waiting": "2"}
+    pool = {"database": "shard01", "cl_active": "3", "cl_waiting": "2"}
     pool |= {"maxwait": "1", "maxwait_us": "250000", "sv_active": "4", "sv_idle": "1"}
     pool |= {"sv_used": "0", "sv_login": "1"}
-    database = {"pool_size": "20", "reserve_pool_size": "5", "paused": "1"}
+    database = {"name": "shard01", "pool_size": "20", "reserve_pool_size": "5", "paused": "1"}
     row = fulcrum_pooler._row(pool, database, "active")
-    assert row == ("shard01", "fulcrum_app", "3", "2", "1250", "6", "1", "25", "paused")
-    head, line = fulcrum_pooler.table([("app1", "1", *row)]).splitlines()
+    assert row == ("shard01", "3", "2", "1250", "4+2/25", "paused")
+    without = fulcrum_pooler._row({}, database | {"paused": "0"}, "active")
+    assert without == ("shard01", "0", "0", "0", "0+0/25", "active")
+    head, line = fulcrum_pooler.table([("app1/1", *row)]).splitlines()
     assert head.index("waiting") == line.index("2 ")
+    assert len(head) <= 72  # Ansible breaks longer lines

@@ -174,38 +174,39 @@ def _timer(database: str) -> str:
     return f"fulcrum-pooler-resume-{database}"
 
 
-COLUMNS = "host process database user clients waiting longest_ms servers idle limit state".split()
+COLUMNS = ("process", "database", "clients", "waiting", "wait_ms", "servers", "state")
+WIDTHS = (12, 18, 7, 7, 7, 8, 8)
+"""As wide as usual names, so that the tables of several hosts fit together."""
 
 
 def show(host: str) -> list[tuple[str, ...]]:
-    """A row for each pool of each process."""
+    """A row for each pool of each process, and for each paused database."""
     found = []
     for process in running():
-        databases = {row["name"]: row for row in ask(process, "SHOW DATABASES")}
         active = systemctl("is-active", f"fulcrum-pooler@{process}")
-        for row in ask(process, "SHOW POOLS"):
-            if row["database"] != "pgbouncer":
-                database = databases.get(row["database"], {})
-                found.append((host, str(process), *_row(row, database, active)))
+        pools = {row["database"]: row for row in ask(process, "SHOW POOLS")}
+        for database in ask(process, "SHOW DATABASES"):
+            pool = pools.get(database["name"], {})
+            if database["name"] != "pgbouncer" and (pool or database["paused"] == "1"):
+                found.append((f"{host}/{process}", *_row(pool, database, active)))
     return found
 
 
 def _row(pool: Row, database: Row, active: str) -> tuple[str, ...]:
-    longest = int(pool["maxwait"]) * 1000 + int(pool["maxwait_us"]) // 1000
-    servers = sum(int(pool[key]) for key in ("sv_active", "sv_idle", "sv_used", "sv_login"))
-    limit = int(database.get("pool_size") or 0) + int(database.get("reserve_pool_size") or 0)
-    state = "paused" if database.get("paused") == "1" else active
-    who = (pool["database"], pool["user"], pool["cl_active"], pool["cl_waiting"], str(longest))
-    return (*who, str(servers), pool["sv_idle"], str(limit), state)
+    """Clients that are served and that wait, the longest wait, and busy+idle/most connections."""
+    wait = int(pool.get("maxwait", 0)) * 1000 + int(pool.get("maxwait_us", 0)) // 1000
+    busy, *idle = (int(pool.get(f"sv_{key}", 0)) for key in ("active", "idle", "used", "login"))
+    most = int(database["pool_size"]) + int(database["reserve_pool_size"])
+    state = "paused" if database["paused"] == "1" else active
+    clients = (pool.get("cl_active", "0"), pool.get("cl_waiting", "0"), str(wait))
+    return (database["name"], *clients, f"{busy}+{sum(idle)}/{most}", state)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
-    """Columns as wide as for names that are usual, so that tables of several hosts fit together."""
-    widths = (12, 7, 18, 16, 7, 7, 10, 7, 5, 5, 8)
-    lines: list[tuple[str, ...]] = [tuple(COLUMNS), *rows]
+    """With a head."""
     return "\n".join(
-        " ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        " ".join(f"{cell:<{width}}" for cell, width in zip(row, WIDTHS, strict=True)).rstrip()
+        for row in [COLUMNS, *rows]
     )
 
 
