@@ -5,10 +5,10 @@ __all__ = ["LEAST_MB", "tuning"]
 from typing import Any
 
 LEAST_MB = 256
-"""Less memory than this for one database is refused by nobody, but reckoned as this."""
+"""Less memory for one database is reckoned as this much."""
 
 WORKERS_MOST = 64
-"""max_worker_processes has room for so many parallel ones: see infra/hosts/postgresql.py."""
+"""max_worker_processes has room for so many parallel ones: see infra/patroni.py."""
 
 
 def tuning(
@@ -32,7 +32,7 @@ def tuning(
 def _memory(share: int, max_connections: int) -> dict[str, Any]:
     """A quarter is PostgreSQL's own; most of the rest is the file system's cache."""
     buffers = share // 4
-    # A query may sort in two steps at a time, and connections are seldom all busy: half of them.
+    # All connections may sort at once; a query that sorts twice finds many that do not.
     sort = (share - buffers) // max_connections
     return {
         "shared_buffers": _mb(buffers),

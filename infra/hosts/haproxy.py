@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.hosts import Cluster, Facts, HostFile
 from infra.hosts.ports import local_port
-from infra.hosts.postgresql import rest_port
+from infra.patroni import rest_port
 from infra.rules import per_database
 from infra.schema import Description, Node, Pooler
 from infra.templating import template
