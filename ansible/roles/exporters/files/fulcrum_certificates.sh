@@ -3,7 +3,7 @@
 # host, which reads the file that is written here.
 set -eu
 folder=/etc/fulcrum/tls
-written=/var/lib/prometheus/node-exporter/fulcrum_certificates.prom
+written=$STATE_DIRECTORY/fulcrum_certificates.prom
 
 ends() {
     openssl crl2pkcs7 -nocrl -certfile "$1" | openssl pkcs7 -print_certs -text -noout |
