@@ -159,7 +159,8 @@ def _prepare(host: Host) -> None:
     """Its name, address and keys, and this machine's name servers and certificate authorities."""
     etc = host.root / "etc"
     (etc / "hostname").write_text(f"{host.name}\n")
-    (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
+    if host.name not in (etc / "hosts").read_text():  # else it has the cluster's names as well
+        (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
     interface = INTERFACE.format(address=host.address, length=NETWORK.prefixlen, gateway=gateway())
     (etc / "systemd/network/10-lab.network").write_text(interface)
     for name in ("resolv.conf", "ssl/certs/ca-certificates.crt"):
