@@ -156,10 +156,12 @@ def test_one_shard_away_is_named_everywhere(product: Cluster) -> None:
 
 
 def test_the_inside_is_shown_to_direct_neighbours_only(product: Cluster) -> None:
+    assert accounts_to_invite_in(recruiter(product))  # asks the catalog, and shards
     text = fetch(product, "/metrics", Host="10.1.2.3")[1]
     assert 'routers_database_up{database="shard04"} 1.0' in text
     assert "routers_map_version" in text
-    assert 'routers_query_seconds_count{database="shard01"}' in text
+    assert 'routers_query_seconds_count{database="default"}' in text
+    assert 'routers_query_seconds_count{database="shard0' in text
     forwarded = {"X-Forwarded-For": "10.0.0.7"}
     assert fetch(product, "/metrics", **forwarded)[0] == 403
     assert fetch(product, "/readyz", **forwarded) == (200, '{\n "ready": true\n}')
