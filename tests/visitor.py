@@ -2,10 +2,12 @@
 
 import http.client
 import re
+import ssl
 import time
 import urllib.parse
 from dataclasses import dataclass
 from html import unescape
+from pathlib import Path
 
 from tests.variants import SITE_PATH
 
@@ -28,11 +30,14 @@ class Answer:
 
 
 class Visitor:
-    """One connection, kept, and its cookies. Raises OSError or HTTPException where none is had."""
+    """One connection, kept, and its cookies. Raises OSError or HTTPException where none is had.
 
-    def __init__(self, url: str) -> None:
-        self.netloc = urllib.parse.urlsplit(url).netloc
-        self.connection = http.client.HTTPConnection(self.netloc, timeout=TIMEOUT_SECONDS)
+    `authority`: whom to trust for an address with https.
+    """
+
+    def __init__(self, url: str, authority: Path | None = None) -> None:
+        self.url, self.netloc = url, urllib.parse.urlsplit(url).netloc
+        self.connection = _connection(url, authority)
         self.cookies: dict[str, str] = {}
         self._answered_at = 0.0
 
@@ -60,6 +65,7 @@ class Visitor:
         headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers["Origin"] = self.url
         if time.monotonic() - self._answered_at > IDLE_SECONDS:
             self.connection.close()  # a form that may have arrived must not be sent twice
         try:
@@ -112,6 +118,14 @@ class Visitor:
             assert time.monotonic() < deadline, "not judged in time"
             time.sleep(0.2)
         return unescape(text)
+
+
+def _connection(url: str, authority: Path | None) -> http.client.HTTPConnection:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=authority)
+        return http.client.HTTPSConnection(parts.netloc, timeout=TIMEOUT_SECONDS, context=context)
+    return http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
 
 
 def _solution(slug: str, code: str) -> str:
