@@ -33,15 +33,18 @@ def ways(d: Description) -> list[Way]:
 
 
 def _databases(d: Description) -> Iterator[Way]:
-    """PostgreSQL and Patroni. The site's hosts come past the poolers for migrations only."""
+    """PostgreSQL and Patroni. The site's hosts come past the poolers for migrations and moves only.
+
+    Shards subscribe: to the catalog for reference data, to each other while an account moves, from
+    whichever node is primary by then.
+    """
     poolers = {pooler.host for pooler in d.poolers}
     site = _site_hosts(d)
     shards = {node.host for shard in d.shards for node in shard.nodes}
     for alias, nodes in d.nodes.items():
         group = {node.host for node in nodes}
-        subscribers = shards if alias == "default" else set()
         for node in nodes:
-            sources = poolers | site | group | subscribers
+            sources = poolers | site | group | shards
             yield _way(node.host, node.port, f"PostgreSQL of {alias}", sources)
             yield _way(node.host, rest_port(node), f"Patroni of {alias}", poolers | group)
 

@@ -34,9 +34,16 @@ def test_only_the_site_is_open_to_everybody(d: Description) -> None:
 
 def test_who_reaches_postgresql(d: Description) -> None:
     site = {"app1", "app2"}  # poolers, web and workers
-    assert sources(d, "db2", 5433) == site | {"db5"}  # and the other node of shard01
-    assert sources(d, "db3", 5434) == site
-    assert sources(d, "db1", 5432) == site | {"db2", "db3", "db4", "db5"}  # and all shards
+    shards = {"db2", "db3", "db4", "db5"}  # subscribe to the catalog, and to each other for moves
+    assert sources(d, "db1", 5432) == site | shards
+    for node in (node for shard in d.shards for node in shard.nodes):
+        assert sources(d, node.host, node.port) == site | shards - {node.host}
+
+
+def test_who_reaches_patroni(d: Description) -> None:
+    looking = {"app1", "app2", "front1"}  # HAProxy, and the monitor
+    assert sources(d, "db2", 8009) == looking | {"db5"}
+    assert sources(d, "db3", 8010) == looking
 
 
 def test_who_reaches_the_rest(d: Description) -> None:
@@ -49,6 +56,9 @@ def test_who_reaches_the_rest(d: Description) -> None:
 def test_the_rules_of_a_host_name_nobody_else(d: Description) -> None:
     said = rules(d, "db3")
     shard = next(line for line in said.splitlines() if "PostgreSQL of shard02" in line)
-    assert "tcp dport 5434 ip saddr { 192.0.2.21, 192.0.2.22 } accept" in shard
+    assert (
+        "tcp dport 5434 ip saddr { 192.0.2.12, 192.0.2.14, 192.0.2.15, 192.0.2.21, 192.0.2.22 }"
+        in shard
+    )
     assert "policy drop" in said
     assert "shard01" not in said
