@@ -3,10 +3,10 @@
 Everything wrong is said at once, each with file, line, variable and cure.
 """
 
-__all__ = ["Group", "Inventory", "describe"]
+__all__ = ["Group", "Inventory", "describe", "without"]
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from infra.errors import InventoryError, Violation
 from infra.inventory_data import data_of
 from infra.inventory_places import Places
 from infra.inventory_rules import structure
+from infra.inventory_variables import SERVICE_GROUPS
 from infra.schema import Description
 from infra.yamlsource import Location
 
@@ -60,6 +61,27 @@ def describe(inventory: Inventory, places: Places) -> Description:
         raise InventoryError(list(_translated(found, data, places))) from None
     _refuse(list(_translated(rules.violations(description), data, places)))
     return description
+
+
+def without(inventory: Inventory, shard: str) -> Inventory:
+    """The inventory as it is once `shard` has left it, and with it hosts that did nothing else.
+
+    The same as when an operator deletes the shard's group and those hosts.
+    """
+    shards = inventory.group("shards")
+    children = [name for name in shards.children if name != shard]
+    members = {host for name in children for host in inventory.group(name).hosts}
+    homes = [host for host in shards.hosts if host in members]
+    groups = {name: group for name, group in inventory.groups.items() if name != shard}
+    groups["shards"] = replace(shards, hosts=homes, children=children)
+    services = {*SERVICE_GROUPS, *children} - {"shards"}
+    busy = {host for name in services for host in inventory.group(name).hosts}
+    kept = {
+        name: replace(group, hosts=[host for host in group.hosts if host in busy])
+        for name, group in groups.items()
+    }
+    hostvars = {host: given for host, given in inventory.hostvars.items() if host in busy}
+    return Inventory(kept, hostvars)
 
 
 def _refuse(violations: list[Violation]) -> None:

@@ -15,7 +15,7 @@ if str(CHECKOUT) not in sys.path:
 from infra import hosts  # noqa: E402 - the line above is what finds it
 from infra.authority import names_of  # noqa: E402
 from infra.errors import ClusterError  # noqa: E402
-from infra.inventory import Group, Inventory, describe  # noqa: E402
+from infra.inventory import Group, Inventory, describe, without  # noqa: E402
 from infra.inventory_places import Places  # noqa: E402
 from infra.schema import Description  # noqa: E402
 from infra.vault import authority_of, credentials_of  # noqa: E402
@@ -46,6 +46,11 @@ options:
     description: the certificate that the host has, PEM, or nothing.
     type: str
     default: ""
+  leaving:
+    description: a shard that the inventory names and everything here leaves out, or nothing.
+    type: str
+    default: ""
+    vars: [{name: fulcrum_leaving}]
 """
 
 EXAMPLES = """
@@ -86,7 +91,9 @@ class LookupModule(LookupBase):
             raise AnsibleError(f"fulcrum: no '{what}'. There are: {', '.join(answers)}.")
         try:
             inventory = inventory_of(variables["hostvars"])
-            description = describe(inventory, Places(Path(variables["inventory_dir"])))
+            leaving = str(self.get_option("leaving") or "")
+            stays = without(inventory, leaving) if leaving else inventory
+            description = describe(stays, Places(Path(variables["inventory_dir"])))
             host = str(variables["inventory_hostname"])
             return [answers[what](inventory, description, host, *names)]
         except ClusterError as error:

@@ -1,4 +1,4 @@
-"""`manage.py shards init | status | where ACCOUNT | top | check`."""
+"""`manage.py shards init | status | owned SHARD | where ACCOUNT | top | check`."""
 
 import json
 from typing import Any
@@ -12,6 +12,7 @@ from routers.context import account_context
 from routers.exceptions import NoShardMap, RoutingError
 from routers.inspection.audit import find_problems
 from routers.inspection.largest import NEWEST_ROWS, largest_accounts
+from routers.inspection.owned import owned_by
 from routers.inspection.status import shard_statuses
 from routers.inspection.tables import load_table, problem_table, status_table
 from routers.shard_map import SLOTS, ShardMap, current_map, publish_map
@@ -25,6 +26,8 @@ class Command(BaseCommand):
         actions.add_parser("init", help="store a first map, slots spread evenly, if there is none")
         status = actions.add_parser("status", help="each shard's server, figures, lag and schema")
         status.add_argument("--exact", action="store_true", help="count the rows of large tables")
+        owned = actions.add_parser("owned", help="a shard's slots, pins and accounts; 1 if any")
+        owned.add_argument("shard")
         where = actions.add_parser("where", help="the shard of an account")
         where.add_argument("account", help="the account's id, or its slug")
         top = actions.add_parser("top", help="the largest accounts, and the busiest")
@@ -35,7 +38,7 @@ class Command(BaseCommand):
         check.add_argument(
             "--links", action="store_true", help="read all references between sharded rows too"
         )
-        for action in (status, where, top, check):
+        for action in (status, owned, where, top, check):
             action.add_argument("--json", action="store_true", help="for a program")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
@@ -63,6 +66,19 @@ class Command(BaseCommand):
         if not all(status.rows_are_exact for status in statuses):
             self.stdout.write("~ is an estimate of the planner; --exact counts.")
         self.stdout.write(f"Version {current_map().version} of the map.")
+
+    def _owned(self, options: dict[str, Any]) -> None:
+        found = owned_by(options["shard"])
+        if options["json"]:
+            self._as_json(found.as_dict())
+        else:
+            accounts = "?" if found.accounts is None else found.accounts
+            self.stdout.write(
+                f"{found.shard}: {found.slots} slots, {found.pins} pins, rows of {accounts} "
+                f"accounts{f' ({found.error})' if found.error else ''}."
+            )
+        if not found.is_nothing:
+            raise SystemExit(1)
 
     def _where(self, options: dict[str, Any]) -> None:
         account = _account(options["account"])

@@ -89,6 +89,44 @@ def test_status_shows_every_shard(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(":" in row["host"] and row["version"][0].isdigit() for row in rows.values())
 
 
+def owned(shard: str, *, status: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run("owned", shard, "--json", status=status))
+    return found
+
+
+def test_a_shard_owns_slots_pins_and_the_accounts_with_rows_there() -> None:
+    others = ShardMap.even(("shard01", "shard03"))
+    assert owned("shard02", status=1)["slots"] == 1365
+    publish_map(ShardMap(others.slots, {7: "shard02"}, 1), reason="all but an account")
+    found = owned("shard02", status=1)
+    assert (found["slots"], found["pins"], found["accounts"]) == (0, 1, 1)
+    assert run("owned", "shard02", status=1) == "shard02: 0 slots, 1 pins, rows of 1 accounts.\n"
+    publish_map(ShardMap(others.slots, {}, 2), reason="all")
+    assert owned("shard02", status=1)["nothing"] is False  # rows that a move left behind
+    execute("shard02", "DELETE FROM shop_order")
+    assert owned("shard02", status=0)["nothing"] is True
+
+
+def test_of_a_shard_that_is_not_in_the_settings_the_map_is_told_and_rows_are_not() -> None:
+    found = owned("shard09", status=1)
+    assert (found["slots"], found["pins"], found["accounts"]) == (0, 0, None)
+    assert found["error"] == "SHARDING['SHARDS'] has no shard09"
+
+
+def test_a_shard_without_tables_has_nobodys_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    introspection = type(connections["shard02"].introspection)
+    monkeypatch.setattr(introspection, "table_names", lambda *given: ["django_migrations"])
+    assert owned("shard02", status=1)["accounts"] == 0
+
+
+@on_postgresql
+def test_what_a_shard_that_is_away_owns_is_not_known(away: Any) -> None:
+    away("shard02")
+    found = owned("shard02", status=1)
+    assert (found["slots"], found["accounts"]) == (1365, None)
+    assert found["error"]
+
+
 @pytest.mark.parametrize("columns", ["80", "100"])
 def test_the_table_is_readable_on_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, columns: str
