@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.variants import CHECKOUT, TEST
 
@@ -46,6 +47,7 @@ SUITES = (
     Suite("cluster", ("tests/cluster",)),
     Suite("browser", ("tests/browser",), browser=True),
 )
+LAB = Suite("lab", ("tests/lab",))
 
 
 @dataclass
@@ -65,14 +67,18 @@ def main() -> int:
     parser.add_argument("path", nargs="?", default="", help="a folder, a file, or file::test")
     parser.add_argument("--fast", action="store_true", help="the unit tests on SQLite only")
     parser.add_argument("--lint", action="store_true", help="ruff and mypy only")
+    parser.add_argument("--lab", action="store_true", help="the playbooks on real hosts; as root")
     parser.add_argument("--down", action="store_true", help="stop the servers of the unit tests")
     options = parser.parse_args()
     if options.down:
         return subprocess.run(_on_test_servers("down"), cwd=CHECKOUT, check=False).returncode
     report = Report()
-    if options.lint or not (options.fast or options.path):
+    if options.lab:
+        _lint_playbooks(report)
+        _run_suites([LAB], options.path, report)
+    elif options.lint or not (options.fast or options.path):
         _lint(report)
-    if not options.lint:
+    if not (options.lint or options.lab):
         chosen = [suite for suite in SUITES if suite.fast or not options.fast]
         _run_suites(chosen, options.path, report)
     print("\n".join(["", "Suites:", *report.lines]))
@@ -89,6 +95,11 @@ def _lint(report: Report) -> None:
         _step(report, title, [sys.executable, "-m", *command], {})
 
 
+def _lint_playbooks(report: Report) -> None:
+    lint = [Path(sys.executable).parent / "ansible-lint", "--offline", "--profile", "production"]
+    _step(report, "ansible-lint", [*map(str, lint), "ansible"], {})
+
+
 def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
     todo = [(suite, paths) for suite in suites if (paths := suite.narrowed(path))]
     if not todo:
@@ -100,6 +111,8 @@ def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
     for suite, paths in todo:
         command = [sys.executable, "-m", "pytest", *paths]
         command += [f"--ignore={path}" for path in suite.ignored]
+        if suite is LAB:  # one step after another, as an operator takes them
+            command += ["-p", "no:randomly"]
         if suite.settings:
             command.append(f"--ds={suite.settings}")
         config = str(TEST.root / "site.json") if suite.servers else None
