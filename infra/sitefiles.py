@@ -1,10 +1,11 @@
 """What the site reads: one JSON file for each role, and gunicorn's settings."""
 
-__all__ = ["site_files", "site_json"]
+__all__ = ["monitors", "site_files", "site_json"]
 
 from typing import Any
 
 from infra.credentials import Credentials
+from infra.hosts.monitoring import SITE_USER, url
 from infra.hosts.redis import redis_url
 from infra.layout import Layout
 from infra.schema import Description, database_of
@@ -53,6 +54,7 @@ def site_json(
         databases=databases(d, credentials, layout, engine, role, ca),
         references=None if role == "app" else references(d, credentials, ca),
         pooler_consoles=consoles(d, credentials, ca) if serves else [],
+        monitors=monitors(d, credentials, ca) if serves and ca else [],
         probe_token=credentials.probe_token if serves else None,
         cache=_redis_url(d, credentials, "cache", engine, ca),
         broker=_redis_url(d, credentials, "broker", engine, ca),
@@ -130,6 +132,12 @@ def consoles(d: Description, credentials: Credentials, ca: str | None = None) ->
     login = f"dbname=pgbouncer user=fulcrum_monitor password={credentials.pooler_monitor}"
     words = " ".join([login, *(f"{key}={value}" for key, value in tls(ca).items())])
     return [f"host={pooler.host} port={pooler.port} {words}" for pooler in d.poolers]
+
+
+def monitors(d: Description, credentials: Credentials, ca: str) -> list[dict[str, str]]:
+    """How each Prometheus is asked, /api/v1/alerts for one: over TLS, by HTTP's basic login."""
+    login = {"ca": ca, "user": SITE_USER, "password": credentials.probe_token}
+    return [{"url": url(monitor.host), **login} for monitor in d.monitors]
 
 
 def _pooler_address(d: Description) -> dict[str, str | int]:

@@ -9,6 +9,7 @@ from infra.hosts import Cluster, Facts, HostFile
 from infra.hosts.etcd import CLIENT_PORT, PEER_PORT
 from infra.hosts.exporters import exporters
 from infra.hosts.haproxy import METRICS_PORT
+from infra.hosts.monitoring import PORT as PROMETHEUS_PORT
 from infra.hosts.postgresql import rest_port
 from infra.schema import Description
 from infra.templating import template
@@ -72,6 +73,8 @@ def _site(d: Description) -> Iterator[Way]:
     monitors = {member.host for member in d.monitors}
     for app in d.apps:
         yield _way(app.host, app.port, "the site", balancers | monitors)
+    for host in monitors:
+        yield _way(host, PROMETHEUS_PORT, "alerts, for the site", {app.host for app in d.apps})
     for host in balancers:
         for port in WEB_PORTS:
             yield Way(host, port, "the site, for everybody", frozenset("*"))

@@ -1,15 +1,17 @@
 """Prometheus on the monitors: whom it asks, and what it warns of.
 
-It listens on 127.0.0.1 and has no password: look at it through ssh. What its rules know of this
+It answers over TLS, to whoever knows the probe's token: the site, which may show alerts, and
+operators. Prometheus has it anyway, since it opens the site's figures. What its rules know of this
 cluster is in infra/hosts/alerts.py.
 """
 
-__all__ = ["Job", "Target", "files", "jobs"]
+__all__ = ["PORT", "SITE_USER", "Job", "Target", "files", "jobs", "url", "variables"]
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 from infra.hosts import Cluster, Facts, HostFile
 from infra.hosts.alerts import thresholds
@@ -25,7 +27,11 @@ RULES = "/etc/prometheus/fulcrum.rules.yml"
 TOKEN = "/etc/prometheus/probe_token"  # noqa: S105 - a path
 UNIT = "/etc/systemd/system/prometheus.service.d/fulcrum.conf"
 TLS = "/etc/fulcrum/tls"
-LISTEN = "127.0.0.1:9090"
+WEB = "/etc/prometheus/web.yml"
+"""How it answers. Its host writes it, since nobody else can make the hash of a password for it."""
+
+PORT = 9090
+SITE_USER = "fulcrum_site"
 
 
 @dataclass(frozen=True, order=True)
@@ -45,6 +51,11 @@ class Job:
     scheme: str
     targets: list[Target]
     token: bool = False
+
+
+def url(host: str) -> str:
+    """Where the Prometheus of `host` answers."""
+    return f"https://{host}:{PORT}"
 
 
 def jobs(d: Description) -> list[Job]:
@@ -74,13 +85,29 @@ def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
     """In the order in which they are put in place: prometheus.yml names the others."""
     d = cluster.description
     rendered = [{**vars(job), "targets": sorted(job.targets)} for job in jobs(d)]
+    itself = {"host": host, "port": PORT, "user": SITE_USER}
     config = template(
-        "prometheus.yml", cluster=d.cluster, jobs=rendered, rules=RULES, token=TOKEN, tls=TLS
+        "prometheus.yml",
+        cluster=d.cluster,
+        itself=itself,
+        jobs=rendered,
+        rules=RULES,
+        token=TOKEN,
+        tls=TLS,
+    )
+    unit = template(
+        "prometheus.service.conf", config=CONFIG, web=WEB, listen=f"{d.addresses[host]}:{PORT}"
     )
     token = f"{cluster.credentials.probe_token}\n"
     return [
         HostFile(TOKEN, token, 0o640, group="prometheus"),
         HostFile(RULES, template("prometheus_rules.yml", **thresholds(d))),
         HostFile(CONFIG, config),
-        HostFile(UNIT, template("prometheus.service.conf", config=CONFIG, listen=LISTEN)),
+        HostFile(UNIT, unit),
     ]
+
+
+def variables(cluster: Cluster, host: str, facts: Facts) -> dict[str, Any]:
+    """`url`, `user` and `token`: how this host's Prometheus is asked."""
+    token = cluster.credentials.probe_token
+    return {"url": url(host), "user": SITE_USER, "token": token}

@@ -27,7 +27,12 @@ REQUIRED = {
     "cache",
     "broker",
 }
-OPTIONAL: dict[str, Any] = {"references": None, "probe_token": None, "pooler_consoles": []}
+OPTIONAL: dict[str, Any] = {
+    "references": None,
+    "probe_token": None,
+    "pooler_consoles": [],
+    "monitors": [],
+}
 
 
 def load() -> dict[str, Any]:

@@ -51,6 +51,7 @@ def test_who_reaches_the_rest(d: Description) -> None:
     assert sources(d, "app1", d.poolers[0].port) == {"app2", "front1"}  # the site, and the monitor
     assert sources(d, "db1", 2380) == {"db2", "db3"}
     assert sources(d, "db4", 2379) == set()
+    assert sources(d, "front1", 9090) == {"app1", "app2"}  # which may show alerts
 
 
 def test_the_rules_of_a_host_name_nobody_else(d: Description) -> None:

@@ -1,7 +1,9 @@
 """Exporters, and what Prometheus asks and warns of, in the cluster of the example inventory."""
 
+import ctypes
 import json
 import re
+import runpy
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -123,6 +125,39 @@ def test_whom_prometheus_asks(d: Description) -> None:
     ]["static_configs"]
     assert by_name["etcd"]["tls_config"]["cert_file"] == "/etc/fulcrum/tls/host.crt"
     assert by_name["site"]["authorization"] == {"credentials_file": "/etc/prometheus/probe_token"}
+
+
+def test_prometheus_answers_to_whoever_knows_the_token(d: Description) -> None:
+    files = made(d, "monitoring", "front1")
+    [unit] = [
+        file.content for path, file in files.items() if path.endswith(".service.d/fulcrum.conf")
+    ]
+    assert "--web.config.file=/etc/prometheus/web.yml " in unit
+    assert "--web.listen-address=192.0.2.31:9090" in unit
+    itself = yaml.safe_load(files["/etc/prometheus/prometheus.yml"].content)["scrape_configs"][0]
+    assert itself["basic_auth"]["password_file"] == "/etc/prometheus/probe_token"
+    site = json.loads(made(d, "app", "app2")["/var/lib/fulcrum/site.json"].content)
+    assert site["monitors"] == [
+        {
+            "url": "https://front1:9090",
+            "ca": "/etc/fulcrum/tls/ca.crt",
+            "user": "fulcrum_site",
+            "password": CREDENTIALS.probe_token,
+        }
+    ]
+    owner = json.loads(made(d, "app", "app1")["/var/lib/fulcrum-owner/site-owner.json"].content)
+    assert owner["monitors"] == []
+
+
+def test_the_hash_of_the_token_opens_and_stays_the_same() -> None:
+    path = CHECKOUT / "ansible" / "roles" / "monitoring" / "files" / "fulcrum_web.py"
+    bcrypt = runpy.run_path(str(path))["bcrypt"]
+    hashed = bcrypt(b"a token")
+    assert hashed == bcrypt(b"a token") != bcrypt(b"another")
+    crypt = ctypes.CDLL("libcrypt.so.1").crypt
+    crypt.restype = ctypes.c_char_p
+    assert crypt(b"a token", hashed.encode()).decode() == hashed
+    assert crypt(b"another", hashed.encode()).decode() != hashed
 
 
 def test_every_alert_leads_to_a_chapter(d: Description) -> None:
