@@ -109,11 +109,17 @@ def _parser() -> argparse.ArgumentParser:
     hosts.add_argument("path", type=Path, help="its folder, such as ansible/inventories/example")
     secrets = add("secrets", _secrets, "make what an Ansible inventory's vault lacks")
     secrets.add_argument("path", type=Path, help="the inventory's folder")
-    secrets.add_argument("--anew", action="append", default=[], metavar="NAME", help="replace one")
     secrets.add_argument(
-        "--authority",
-        choices=["prepare", "promote", "settle"],
-        help="change the certificate authority, in three steps with a playbook's run after each",
+        "--step",
+        choices=["prepared", "promoted", "settled", "finished"],
+        help="of a change of secrets: ansible/rotate_secrets.yml goes through them",
+    )
+    secrets.add_argument("--names", metavar="A,B", help="which are changed (default: all)")
+    secrets.add_argument("--authority", action="store_true", help="the authority is changed, too")
+    secrets.add_argument(
+        "--forget-keys",
+        action="store_true",
+        help="what a former secret_key has signed counts no more; then run site.yml",
     )
     add("clean", _clean, "stop, and delete all data").add_argument(
         "--yes", action="store_true", help="do not ask"
@@ -230,12 +236,18 @@ def _inventory(options: argparse.Namespace, console: Console) -> None:
 
 def _secrets(options: argparse.Namespace, console: Console) -> None:
     from infra.inventory_read import read_inventory
-    from infra.vault import complete, step, vault_file
+    from infra.vault import complete, forget_keys, rotate, vault_file
 
-    cluster = read_inventory(options.path).description.cluster
-    change = step(options.authority, cluster) if options.authority else None
-    made = complete(options.path, cluster, options.anew, change)
-    console.say(f"{vault_file(options.path)}: {', '.join(made) or 'nothing was missing'}.")
+    path, cluster = options.path, read_inventory(options.path).description.cluster
+    if options.step:
+        names = None if options.names is None else [n for n in options.names.split(",") if n]
+        known, done = rotate(path, cluster, options.step, names, authority=options.authority)
+        console.say(f"{known.step or 'finished'}, {'now' if done else 'as before'}: {known.what}")
+    elif options.forget_keys:
+        console.say(f"{vault_file(path)}: {forget_keys(path)} former keys forgotten.")
+    else:
+        made = complete(path, cluster)
+        console.say(f"{vault_file(path)}: {', '.join(made) or 'nothing was missing'}.")
 
 
 def _psql(options: argparse.Namespace, console: Console) -> None:

@@ -59,10 +59,10 @@ class Credentials:
         made = {f.name: secrets.token_urlsafe(32) for f in fields(cls)}
         return cls(**made | {"demo_password": secrets.token_hex(5)})
 
-    def verifier(self, name: str) -> str:
-        """The SCRAM verifier of the password in the field `name`."""
+    def verifier(self, name: str, password: str = "") -> str:
+        """The SCRAM verifier of the password in the field `name`, or of another one for it."""
         salt = hashlib.sha256(f"{self.salt}/{name}".encode()).digest()[:16]
-        return scram_verifier(getattr(self, name), salt)
+        return scram_verifier(password or getattr(self, name), salt)
 
 
 def scram_verifier(password: str, salt: bytes) -> str:

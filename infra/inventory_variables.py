@@ -32,6 +32,7 @@ KNOWN: dict[str, Where] = {
     "fulcrum_ssh_from": "cluster",
     "fulcrum_secrets": "cluster",
     "fulcrum_authority": "cluster",
+    "fulcrum_rotation": "cluster",
     # Of a host: group_vars, or its own where it differs.
     "fulcrum_pooler": "host",
     "fulcrum_cache": "host",

@@ -11,6 +11,7 @@ __all__ = [
     "roles",
     "settings",
     "shared",
+    "trusted",
     "version_of",
 ]
 
@@ -67,7 +68,11 @@ def settings(cluster: Cluster, alias: str, facts: Facts, version: str = "") -> s
         port=node.port,
         rest_port=rest_port(node),
         etcd=endpoints(d),
-        users={"replication": credentials.replication, "rewind": credentials.rewind},
+        users={
+            name: {"username": cluster.rotation.user(name), "password": getattr(credentials, name)}
+            for name in ("replication", "rewind")
+        },
+        trusted=trusted(cluster),
         rest_password=credentials.patroni,
         shared=shared(d, alias, version=version_of(shared(d, alias))),
         hba=hba(d, alias),
@@ -91,6 +96,11 @@ def shared(d: Description, alias: str, version: str = "") -> str:
         parameters=parameters,
         version=version,
     )
+
+
+def trusted(cluster: Cluster) -> str:
+    """Where Patroni reads whom its REST interface trusts. It reads anew only what is named anew."""
+    return f"{CONFIG}/trusted-{version_of(cluster.authority.bundle)}.crt"
 
 
 def _slots(d: Description, alias: str) -> dict[str, str]:
@@ -124,6 +134,7 @@ def _own(d: Description, alias: str, facts: Facts) -> dict[str, Any]:
         "ssl": "on",
         "ssl_cert_file": f"{TLS}/host.crt",
         "ssl_key_file": f"{TLS}/host.key",
+        "ssl_ca_file": f"{TLS}/ca.crt",
         "ssl_min_protocol_version": "TLSv1.3",
         "max_standby_streaming_delay": "5s",
         "wal_receiver_status_interval": "1s",
@@ -183,11 +194,13 @@ def _cidr(d: Description, hosts: set[str]) -> list[str]:
 
 
 def roles(cluster: Cluster, alias: str) -> str:
+    """Every role with the logins that it has now, and those that are locked."""
     d = cluster.description
     return template(
         "roles.sql",
         database=d.database(alias),
         publishes=d.replicas.get(alias, alias) == "default",
-        verifiers={f"fulcrum_{name}": cluster.credentials.verifier(name) for name in ROLES},
+        verifiers={user: text for name in ROLES for user, text in cluster.verifiers(name).items()},
+        locked=[user for name in ROLES for user in cluster.rotation.locked(name)],
         statistics=True,
     )

@@ -8,10 +8,12 @@ from infra.credentials import Credentials
 from infra.hosts.monitoring import SITE_USER, url
 from infra.hosts.redis import redis_url
 from infra.layout import Layout
+from infra.rotation import Rotation
 from infra.schema import Description, database_of
 from infra.templating import File, template
 
-REPLICATION = "fulcrum_replication"
+ALWAYS_THE_SAME = Rotation()
+"""A cluster on this machine keeps its passwords."""
 
 
 def site_files(
@@ -36,6 +38,7 @@ def site_json(
     role: str,
     engine: str = "postgresql",
     ca: str | None = None,
+    rotation: Rotation = ALWAYS_THE_SAME,
 ) -> str:
     """What the site reads as `role`. With `ca`, the path of whom to trust, all goes over TLS.
 
@@ -47,17 +50,18 @@ def site_json(
         engine=engine,
         role=role,
         secret_key=credentials.secret_key,
+        secret_key_fallbacks=rotation.keys_besides(),
         allowed_hosts=list(d.site.allowed_hosts),
         public_url=d.site.public_url,
         directory=str(layout.sqlite) if engine == "sqlite" else None,
         directory_state=str(layout.state),
-        databases=databases(d, credentials, layout, engine, role, ca),
-        references=None if role == "app" else references(d, credentials, ca),
-        pooler_consoles=consoles(d, credentials, ca) if serves else [],
+        databases=databases(d, credentials, layout, engine, role, ca, rotation),
+        references=None if role == "app" else references(d, credentials, ca, rotation),
+        pooler_consoles=consoles(d, credentials, ca, rotation) if serves else [],
         monitors=monitors(d, credentials, ca) if serves and ca else [],
         probe_token=credentials.probe_token if serves else None,
-        cache=_redis_url(d, credentials, "cache", engine, ca),
-        broker=_redis_url(d, credentials, "broker", engine, ca),
+        cache=_redis_url(d, credentials, "cache", engine, ca, rotation),
+        broker=_redis_url(d, credentials, "broker", engine, ca, rotation),
     )
 
 
@@ -68,6 +72,7 @@ def databases(
     engine: str,
     role: str,
     ca: str | None = None,
+    rotation: Rotation = ALWAYS_THE_SAME,
 ) -> dict[str, dict[str, Any]]:
     """Alias → how the role `app` (by the pooler), `owner` or `admin` (directly) reaches it."""
     numbers = {shard.name: shard.number for shard in d.shards}
@@ -76,7 +81,7 @@ def databases(
         if engine == "sqlite":
             made[alias] = {"name": str(layout.sqlite / f"{database_of(alias)}.sqlite3")}
         else:
-            made[alias] = _login(d, credentials, alias, role, ca)
+            made[alias] = _login(d, credentials, alias, role, ca, rotation)
         if alias in numbers:
             made[alias]["number"] = numbers[alias]
         elif alias in d.replicas:
@@ -85,16 +90,21 @@ def databases(
 
 
 def _login(
-    d: Description, credentials: Credentials, alias: str, role: str, ca: str | None
+    d: Description,
+    credentials: Credentials,
+    alias: str,
+    role: str,
+    ca: str | None,
+    rotation: Rotation,
 ) -> dict[str, Any]:
     """Where `role` finds the database of a server, and how it logs in there."""
     if role == "app":
         # With TLS the poolers pass the client's proof on: the password is PostgreSQL's own there.
         password = credentials.app if ca else credentials.pooler_app
-        user = {"user": "fulcrum_app", "password": password}
+        user = {"user": rotation.user("app"), "password": password}
         options = {"options": {**tls(ca), "load_balance_hosts": "random"}} if ca else {}
         return {**_pooler_address(d), "name": d.pooled(alias), **user, **options}
-    user = {"user": "fulcrum_owner", "password": credentials.owner}
+    user = {"user": rotation.user("owner"), "password": credentials.owner}
     if role == "admin":
         user = {"user": "postgres", "password": credentials.superuser}
     if ca:
@@ -111,7 +121,10 @@ def tls(ca: str | None) -> dict[str, str]:
 
 
 def references(
-    d: Description, credentials: Credentials, ca: str | None = None
+    d: Description,
+    credentials: Credentials,
+    ca: str | None = None,
+    rotation: Rotation = ALWAYS_THE_SAME,
 ) -> dict[str, str | int]:
     """How a shard's subscription reaches the catalog: libpq's keywords."""
     node = d.primaries["default"]
@@ -122,14 +135,20 @@ def references(
     return {
         **address,
         "dbname": database_of("default"),
-        "user": REPLICATION,
+        "user": rotation.user("replication"),
         "password": credentials.replication,
     }
 
 
-def consoles(d: Description, credentials: Credentials, ca: str | None = None) -> list[str]:
+def consoles(
+    d: Description,
+    credentials: Credentials,
+    ca: str | None = None,
+    rotation: Rotation = ALWAYS_THE_SAME,
+) -> list[str]:
     """How the monitoring login, which may only look, reaches each pooler: libpq's strings."""
-    login = f"dbname=pgbouncer user=fulcrum_monitor password={credentials.pooler_monitor}"
+    user = rotation.user("pooler_monitor")
+    login = f"dbname=pgbouncer user={user} password={credentials.pooler_monitor}"
     words = " ".join([login, *(f"{key}={value}" for key, value in tls(ca).items())])
     return [f"host={pooler.host} port={pooler.port} {words}" for pooler in d.poolers]
 
@@ -162,11 +181,16 @@ def _addresses(places: list[tuple[str, int]]) -> dict[str, str | int]:
 
 
 def _redis_url(
-    d: Description, credentials: Credentials, purpose: str, engine: str, ca: str | None = None
+    d: Description,
+    credentials: Credentials,
+    purpose: str,
+    engine: str,
+    ca: str | None,
+    rotation: Rotation,
 ) -> str | None:
     if engine == "sqlite":
         return None
     if ca:
-        return redis_url(d, credentials, purpose)
+        return redis_url(d, credentials, purpose, rotation)
     cache = d.cache_for(purpose)
     return f"redis://:{getattr(credentials, purpose)}@{cache.host}:{cache.port}/0"

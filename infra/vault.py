@@ -1,15 +1,23 @@
 """An inventory's secrets: made once, in group_vars/all/vault.yml, which ansible-vault encrypts.
 
-The file has `fulcrum_secrets`, the fields of infra.credentials.Credentials, and
-`fulcrum_authority`, those of infra.authority.Authority.
+The file has `fulcrum_secrets`, the fields of infra.credentials.Credentials, `fulcrum_authority`,
+those of infra.authority.Authority, and `fulcrum_rotation`, those of infra.rotation.Rotation.
 """
 
-__all__ = ["authority_of", "complete", "credentials_of", "step", "vault_file"]
+__all__ = [
+    "authority_of",
+    "complete",
+    "credentials_of",
+    "forget_keys",
+    "rotate",
+    "rotation_of",
+    "vault_file",
+]
 
 import os
 import secrets as randomness
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +27,15 @@ from infra.ansible_tools import PASSWORD_FILE, ansible
 from infra.authority import Authority
 from infra.credentials import Credentials
 from infra.errors import ClusterError
+from infra.rotation import ROTATED, STEPS, Rotation
 
 HEAD = "# Made by `python -m infra secrets`. Read it with `ansible-vault view`.\n"
-Change = Callable[[Authority], Authority]
+
+
+def rotation_of(given: Mapping[str, Any] | None) -> Rotation:
+    """From the variable `fulcrum_rotation`, which a vault lacks before the first change."""
+    values = dict(given or {})
+    return Rotation(**{**values, "second": tuple(values.get("second", ()))})
 
 
 def credentials_of(given: Mapping[str, Any] | None) -> Credentials:
@@ -42,51 +56,88 @@ def authority_of(given: Mapping[str, Any] | None) -> Authority:
 CURE = "run `python -m infra secrets INVENTORY`"
 
 
-def step(name: str, cluster: str) -> Change:
-    """One of the three steps of a change of authority."""
-    if name == "prepare":
-        return lambda authority: authority.prepared(cluster)
-    return Authority.promoted if name == "promote" else Authority.settled
-
-
 def vault_file(inventory: Path) -> Path:
     """Where the inventory at `inventory`, a folder or a file, has its secrets."""
     folder = inventory if inventory.is_dir() else inventory.parent
     return folder / "group_vars" / "all" / "vault.yml"
 
 
-def complete(
-    inventory: Path,
-    cluster: str,
-    anew: Iterable[str] = (),
-    change: Change | None = None,
-    password_file: Path = PASSWORD_FILE,
-) -> list[str]:
-    """Make what the vault lacks, and the credentials named in `anew`; `change` the authority.
-
-    Returns the names of what was made, never a value. The file is replaced in one step.
-    """
+def complete(inventory: Path, cluster: str, password_file: Path = PASSWORD_FILE) -> list[str]:
+    """Make what the vault lacks. Returns the names of what was made, never a value."""
     path = vault_file(inventory)
     _make_password(password_file, path)
-    before = _open(path, password_file)
-    given, made = before.get("fulcrum_secrets", {}), []
-    credentials = asdict(Credentials.generate())
-    wrong = sorted(set(anew) - set(credentials))
-    if wrong:
-        known = ", ".join(sorted(credentials))
-        raise ClusterError(f"No credential '{wrong[0]}'. There are: {known}.")
-    made = [name for name in credentials if name not in given or name in anew]
-    authority = before.get("fulcrum_authority") or asdict(Authority.make(cluster))
-    if "fulcrum_authority" not in before:
-        made.append("authority")
-    if change:
-        authority = asdict(change(authority_of(authority)))
+    values = _open(path, password_file)
+    given = values.get("fulcrum_secrets", {})
+    made = [name for name in asdict(Credentials.generate()) if name not in given]
+    secrets = {**asdict(Credentials.generate()), **given}
+    if "fulcrum_authority" not in values:
+        values["fulcrum_authority"] = _plain(Authority.make(cluster))
         made.append("authority")
     if made:
-        merged = {**given, **{name: credentials[name] for name in made if name in credentials}}
-        authority = {**authority, "trusted": list(authority["trusted"])}
-        _seal(path, {"fulcrum_authority": authority, "fulcrum_secrets": merged}, password_file)
+        _seal(path, {**values, "fulcrum_secrets": secrets}, password_file)
     return made
+
+
+def rotate(
+    inventory: Path,
+    cluster: str,
+    step: str,
+    names: Collection[str] | None = None,
+    *,
+    authority: bool = False,
+    password_file: Path = PASSWORD_FILE,
+) -> tuple[Rotation, bool]:
+    """See to it that a change of secrets (infra.rotation) has come to `step`; whether it had not.
+
+    `prepared` begins one, of `names` (None: all that can be), where none is under way.
+    """
+    path = vault_file(inventory)
+    values = _open(path, password_file)
+    known = rotation_of(values.get("fulcrum_rotation"))
+    if step == "finished":
+        return _keep(path, values, known.finished(), password_file), bool(known.step)
+    if STEPS.index(known.step) >= STEPS.index(step):
+        return known, False
+    if STEPS.index(known.step) != STEPS.index(step) - 1:
+        now = known.step or "not begun"
+        raise ClusterError(f"A change of secrets that is {now} cannot be {step} yet.")
+    if step == "prepared":
+        following = known.prepared(ROTATED if names is None else names, authority=authority)
+    elif step == "promoted":
+        values["fulcrum_secrets"], following = known.promoted(values["fulcrum_secrets"])
+    else:
+        following = known.settled()
+    if following.authority:
+        present = authority_of(values["fulcrum_authority"])
+        values["fulcrum_authority"] = _plain(CHANGES[step](present, cluster))
+    return _keep(path, values, following, password_file), True
+
+
+CHANGES: dict[str, Callable[[Authority, str], Authority]] = {
+    "prepared": Authority.prepared,
+    "promoted": lambda authority, cluster: authority.promoted(),
+    "settled": lambda authority, cluster: authority.settled(),
+}
+
+
+def forget_keys(inventory: Path, password_file: Path = PASSWORD_FILE) -> int:
+    """Have nothing count that a former secret_key has signed. How many keys there were."""
+    path = vault_file(inventory)
+    values = _open(path, password_file)
+    known = rotation_of(values.get("fulcrum_rotation"))
+    _keep(path, values, replace(known, former_keys={}), password_file)
+    return len(known.former_keys)
+
+
+def _keep(path: Path, values: dict[str, Any], rotation: Rotation, password_file: Path) -> Rotation:
+    _seal(path, {**values, "fulcrum_rotation": _plain(rotation)}, password_file)
+    return rotation
+
+
+def _plain(value: Authority | Rotation) -> dict[str, Any]:
+    """As YAML writes it: lists for tuples."""
+    items = asdict(value).items()
+    return {name: list(part) if isinstance(part, tuple) else part for name, part in items}
 
 
 def _make_password(file: Path, vault: Path) -> None:

@@ -11,13 +11,14 @@ __all__ = ["Cluster", "Facts", "HostFile", "files", "services", "variables"]
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from infra.authority import Authority
 from infra.credentials import Credentials
 from infra.errors import ClusterError
+from infra.rotation import Rotation
 from infra.schema import Description
 
 
@@ -28,6 +29,12 @@ class Cluster:
     description: Description
     credentials: Credentials
     authority: Authority
+    rotation: Rotation = field(default_factory=Rotation)
+
+    def verifiers(self, name: str) -> dict[str, str]:
+        """Every login that opens with the secret `name` now → its SCRAM verifier."""
+        users = self.rotation.users(self.credentials, name)
+        return {user: self.credentials.verifier(name, users[user]) for user in users}
 
 
 @dataclass(frozen=True)

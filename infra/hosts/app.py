@@ -86,7 +86,8 @@ def _programs(d: Description, host: str) -> list[str]:
 
 def _site_json(cluster: Cluster, role: str) -> HostFile:
     layout = LAYOUTS[role]
-    text = site_json(cluster.description, cluster.credentials, layout, role, ca=CA)
+    d, credentials = cluster.description, cluster.credentials
+    text = site_json(d, credentials, layout, role, ca=CA, rotation=cluster.rotation)
     return HostFile(str(layout.site_config(role)), text, 0o640, "root", USERS[role])
 
 

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts, HostFile
 from infra.hosts.pooler import RUN
-from infra.hosts.redis import MONITOR
 from infra.schema import Cache, Description, Pooler
 from infra.templating import template
 
@@ -117,45 +115,45 @@ def _environment(cluster: Cluster, exporter: Exporter) -> HostFile:
     """Where it listens, what it asks and as whom. Root reads it, before the process starts."""
     d, ask = cluster.description, {}
     if exporter.kind == "postgres":
-        ask = _postgres(d, cluster.credentials, exporter)
+        ask = _postgres(cluster, exporter)
     if exporter.kind == "pgbouncer":
         pooler = next(pooler for pooler in d.poolers if pooler.host == exporter.host)
-        ask = _pgbouncer(pooler, cluster.credentials, exporter)
+        ask = _pgbouncer(pooler, cluster, exporter)
     if exporter.kind == "redis":
-        ask = _redis(d.cache_for(exporter.instance), cluster.credentials)
+        ask = _redis(d.cache_for(exporter.instance), cluster)
     known = {"LISTEN": f"{d.addresses[exporter.host]}:{exporter.port}", **ask}
     text = "".join(f"{key}={value}\n" for key, value in known.items())
     return HostFile(_path(exporter), text, 0o640)
 
 
-def _postgres(d: Description, credentials: Credentials, exporter: Exporter) -> dict[str, str]:
+def _postgres(cluster: Cluster, exporter: Exporter) -> dict[str, str]:
     """By the host's own name: PostgreSQL listens on that address, and its certificate has it."""
-    port = d.catalog.nodes[0].port + exporter.port - POSTGRES_PORT
+    port = cluster.description.catalog.nodes[0].port + exporter.port - POSTGRES_PORT
     where = f"{exporter.host}:{port}/{exporter.instance}"
     query = f"sslmode=verify-full&sslrootcert={TLS}/ca.crt"
-    user = f"fulcrum_monitor:{credentials.monitor}"
+    user = f"{cluster.rotation.user('monitor')}:{cluster.credentials.monitor}"
     return {"DATA_SOURCE_NAME": f"postgresql://{user}@{where}?{query}"}
 
 
-def _pgbouncer(pooler: Pooler, credentials: Credentials, exporter: Exporter) -> dict[str, str]:
+def _pgbouncer(pooler: Pooler, cluster: Cluster, exporter: Exporter) -> dict[str, str]:
     """By the process's socket: the port is of all processes, and any of them would answer."""
     words = {
         "host": f"/run/{RUN}/{exporter.instance}",
         "port": pooler.port,
         "dbname": "pgbouncer",
-        "user": "fulcrum_monitor",
-        "password": credentials.pooler_monitor,
+        "user": cluster.rotation.user("pooler_monitor"),
+        "password": cluster.credentials.pooler_monitor,
         "sslmode": "disable",
     }
     text = " ".join(f"{key}={value}" for key, value in words.items())
     return {"PGBOUNCER_EXPORTER_CONNECTION_STRING": f'"{text}"'}
 
 
-def _redis(cache: Cache, credentials: Credentials) -> dict[str, str]:
+def _redis(cache: Cache, cluster: Cluster) -> dict[str, str]:
     queue = {"REDIS_EXPORTER_CHECK_SINGLE_KEYS": QUEUE} if cache.purpose == "broker" else {}
     return {
         "REDIS_ADDR": f"rediss://{cache.host}:{cache.port}",
-        "REDIS_USER": MONITOR,
-        "REDIS_PASSWORD": credentials.redis_monitor,
+        "REDIS_USER": cluster.rotation.user("redis_monitor"),
+        "REDIS_PASSWORD": cluster.credentials.redis_monitor,
         **queue,
     }

@@ -29,10 +29,7 @@ PREPARED_STATEMENTS = 200
 
 def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
     d, pooler = cluster.description, _pooler(cluster.description, host)
-    passwords = {
-        "fulcrum_app": cluster.credentials.verifier("app"),
-        "fulcrum_monitor": cluster.credentials.verifier("pooler_monitor"),
-    }
+    passwords = {**cluster.verifiers("app"), **cluster.verifiers("pooler_monitor")}
     users = template("userlist.txt", passwords=passwords)
     unit = template("pooler.service", folder=FOLDER, run=RUN, command=COMMAND)
     return [

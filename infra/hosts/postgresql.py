@@ -16,7 +16,10 @@ from infra.templating import template
 
 def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
     unit = template("patroni.service.conf")
-    made = [HostFile("/etc/systemd/system/patroni@.service.d/fulcrum.conf", unit)]
+    made = [
+        HostFile("/etc/systemd/system/patroni@.service.d/fulcrum.conf", unit),
+        HostFile(patroni.trusted(cluster), cluster.authority.bundle),
+    ]
     for alias in cluster.description.databases_on(host):
         made += _database_files(cluster, alias, facts)
     return made

@@ -1,6 +1,6 @@
 """Redis: cache and broker, each a server of its own, over TLS only, for users with few rights."""
 
-__all__ = ["ADMIN", "MONITOR", "files", "redis_url", "variables"]
+__all__ = ["MONITOR", "files", "redis_url", "variables"]
 
 import hashlib
 from typing import Any
@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 
 from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts, HostFile
+from infra.rotation import Rotation
 from infra.schema import Cache, Description
 from infra.templating import template
 
-APP, ADMIN, MONITOR = "fulcrum_app", "fulcrum_admin", "fulcrum_monitor"
+MONITOR = "fulcrum_monitor"
 FOLDER = "/etc/redis"
 DATA = "/var/lib/redis"
 TLS = "/etc/fulcrum/tls"
@@ -19,22 +20,24 @@ UNIT = "/etc/systemd/system/redis-server@.service.d/fulcrum.conf"
 
 RIGHTS = {
     # Everything with keys, scripts and channels; nothing that looks at or changes the server.
-    APP: "~* &* +@all -@admin -@dangerous",
+    "app": "~* &* +@all -@admin -@dangerous",
     # Settings and users, without a look at any key.
-    ADMIN: "resetchannels +ping +acl|load +acl|log +config +info +client",
-    # What redis_exporter asks, and how long the broker's queues are.
-    MONITOR: (
-        "~* resetchannels +ping +info +client|setname +client|list +config|get +slowlog|get"
-        " +slowlog|len +latency|latest +latency|histogram +dbsize +type +llen +scard +zcard +hlen"
+    "admin": "resetchannels +ping +acl|load +acl|log +config +info +client",
+    # What redis_exporter asks, and how long and large the broker's queues are.
+    "monitor": (
+        "~* resetchannels +ping +info +client|setname +client|list +config|get"
+        " +slowlog|get +slowlog|len +latency|latest +latency|histogram +dbsize +select"
+        " +memory|usage +type +llen +scard +zcard +hlen"
     ),
 }
 
 
-def redis_url(d: Description, credentials: Credentials, purpose: str) -> str:
+def redis_url(d: Description, credentials: Credentials, purpose: str, rotation: Rotation) -> str:
     """Where the site finds the cache or the broker of real hosts, and how it logs in there."""
     cache, trust = d.cache_for(purpose), {"ssl_cert_reqs": "required"}
     query = urlencode({**trust, "ssl_ca_certs": f"{TLS}/ca.crt"}, safe="/")
-    return f"rediss://{APP}:{getattr(credentials, purpose)}@{cache.host}:{cache.port}/0?{query}"
+    login = f"{rotation.user(purpose)}:{getattr(credentials, purpose)}"
+    return f"rediss://{login}@{cache.host}:{cache.port}/0?{query}"
 
 
 def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
@@ -48,8 +51,7 @@ def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
             tls=TLS,
             acl_file=_acl_path(cache.purpose),
         )
-        users = _users(cluster.credentials, cache.purpose)
-        acl = template("redis.acl", users=users)
+        acl = template("redis.acl", users=_users(cluster, cache.purpose))
         made.append(HostFile(f"{FOLDER}/redis-{cache.purpose}.conf", settings))
         made.append(HostFile(_acl_path(cache.purpose), acl, 0o640, group="redis"))
     return made
@@ -57,7 +59,7 @@ def files(cluster: Cluster, host: str, facts: Facts) -> list[HostFile]:
 
 def variables(cluster: Cluster, host: str, facts: Facts) -> dict[str, Any]:
     """`instances`: name, port and data folder of each; `memory_mb`: what all may take together;
-    `available_mb`: what the host has."""
+    `available_mb`: what the host has; `admin`, `admin_password`: who may change settings."""
     here = _here(cluster.description, host)
     return {
         "instances": [
@@ -66,6 +68,7 @@ def variables(cluster: Cluster, host: str, facts: Facts) -> dict[str, Any]:
         ],
         "memory_mb": sum(_megabytes(cache.maxmemory) for cache in here),
         "available_mb": facts.memory_mb,
+        "admin": cluster.rotation.user("redis_admin"),
         "admin_password": cluster.credentials.redis_admin,
     }
 
@@ -78,15 +81,13 @@ def _acl_path(purpose: str) -> str:
     return f"{FOLDER}/redis-{purpose}.acl"
 
 
-def _users(credentials: Credentials, purpose: str) -> dict[str, tuple[str, str]]:
-    passwords = {
-        APP: getattr(credentials, purpose),
-        ADMIN: credentials.redis_admin,
-        MONITOR: credentials.redis_monitor,
-    }
+def _users(cluster: Cluster, purpose: str) -> dict[str, tuple[str, str]]:
+    """Every login that opens now → the digest of its password, and its rights."""
+    rights = {purpose: "app", "redis_admin": "admin", "redis_monitor": "monitor"}
     return {
-        name: (hashlib.sha256(password.encode()).hexdigest(), RIGHTS[name])
-        for name, password in passwords.items()
+        user: (hashlib.sha256(password.encode()).hexdigest(), RIGHTS[right])
+        for name, right in rights.items()
+        for user, password in cluster.rotation.users(cluster.credentials, name).items()
     }
 
 

@@ -5,13 +5,14 @@ FULCRUM_CONFIG names the file. Without it the site runs on SQLite files, with no
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
-__all__ = ["caches", "databases", "load", "replicas", "shard_numbers"]
+__all__ = ["caches", "databases", "load", "replicas", "secret_key_fallbacks", "shard_numbers"]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONNECTION_SECONDS = 300
@@ -32,6 +33,7 @@ OPTIONAL: dict[str, Any] = {
     "probe_token": None,
     "pooler_consoles": [],
     "monitors": [],
+    "secret_key_fallbacks": {},
 }
 
 
@@ -72,6 +74,13 @@ def replicas(config: dict[str, Any]) -> dict[str, list[str]]:
         if "replica_of" in given:
             found.setdefault(given["replica_of"], []).append(alias)
     return found
+
+
+def secret_key_fallbacks(config: dict[str, Any]) -> list[str]:
+    """Django's SECRET_KEY_FALLBACKS: those whose last day, where they have one, is not over."""
+    today = datetime.now(UTC).date().isoformat()
+    given: dict[str, str | None] = config["secret_key_fallbacks"]
+    return [key for key, last_day in given.items() if last_day is None or last_day >= today]
 
 
 def caches(config: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ SITE = Path(__file__).resolve().parents[1]
 CLUSTER = cluster.load()
 
 SECRET_KEY = CLUSTER["secret_key"]
+SECRET_KEY_FALLBACKS = cluster.secret_key_fallbacks(CLUSTER)
 DEBUG = CLUSTER["debug"]
 ALLOWED_HOSTS = CLUSTER["allowed_hosts"]
 PUBLIC_URL = CLUSTER["public_url"]

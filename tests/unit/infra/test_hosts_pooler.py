@@ -107,7 +107,7 @@ def test_who_may_log_in_from_where(cluster: Cluster, made: dict[str, HostFile]) 
     rules = [
         line.split() for line in made["hba.conf"].content.splitlines() if line and line[0] != "#"
     ]
-    app = [rule for rule in rules if "fulcrum_app" in rule]
+    app = [rule for rule in rules if "fulcrum_app,fulcrum_app_b" in rule]
     hosts = {app.host for app in d.apps} | {worker.host for worker in d.workers}
     assert {rule[3] for rule in app} == {f"{d.addresses[host]}/32" for host in hosts}
     assert {rule[0] for rule in app} == {"hostssl"}

@@ -135,7 +135,7 @@ def test_nobody_comes_in_without_tls_but_postgres_and_monitoring_on_the_host(
         assert {line[0] for line in allowed} == {"hostssl", "local"}
         assert {(line[2], line[3]) for line in allowed if line[0] == "local"} == {
             ("postgres", "peer"),
-            ("fulcrum_monitor", "scram-sha-256"),
+            ("+fulcrum_monitor", "scram-sha-256"),
         }
         assert not [line for line in allowed if line[0] == "hostssl" and line[2] == "postgres"]
 
@@ -145,18 +145,39 @@ def test_only_poolers_log_in_as_the_application_and_only_sites_as_the_owner(
 ) -> None:
     lines = hba(cluster, "db3", "shard02")
     apps = {f"{cluster.description.addresses[host]}/32" for host in ("app1", "app2")}
-    for role in ("fulcrum_app", "fulcrum_owner"):
+    for role in ("+fulcrum_app", "+fulcrum_owner"):
         assert {line[3] for line in lines if line[2] == role} == apps
         assert {line[1] for line in lines if line[2] == role} == {"shard02"}
 
 
+def test_the_application_shows_a_certificate_so_its_password_alone_opens_nothing(
+    cluster: Cluster,
+) -> None:
+    lines = [line for line in hba(cluster, "db3", "shard02") if line[2] == "+fulcrum_app"]
+    assert {line[-1] for line in lines} == {"clientcert=verify-ca"}
+    settings = patroni(cluster, "db3", "shard02")["postgresql"]["parameters"]
+    assert settings["ssl_ca_file"] == "/etc/fulcrum/tls/ca.crt"
+    pooler = content(cluster, "pooler", "app1", "/etc/fulcrum/pooler/pooler.ini")
+    assert "\nserver_tls_cert_file = /etc/fulcrum/tls/host.crt\n" in pooler
+
+
+def test_patroni_reads_anew_whom_it_trusts(cluster: Cluster) -> None:
+    def cafile(cluster: Cluster) -> str:
+        return str(patroni(cluster, "db2", "shard01")["restapi"]["cafile"])
+
+    prepared = cluster.authority.prepared("example")
+    following = replace(cluster, authority=prepared)
+    assert cafile(following) != cafile(cluster)
+    assert content(following, "postgresql", "db2", cafile(following)) == prepared.bundle
+
+
 def test_only_nodes_of_the_same_database_stream_and_rewind(cluster: Cluster) -> None:
     nodes = {f"{cluster.description.addresses[host]}/32" for host in ("db2", "db5")}
-    for role in ("fulcrum_replication", "fulcrum_rewind"):
+    for role in ("+fulcrum_replication", "+fulcrum_rewind"):
         assert {ln[3] for ln in hba(cluster, "db2", "shard01") if ln[2] == role} == nodes
         assert not [ln for ln in hba(cluster, "db3", "shard02") if ln[2] == role]
     shards = {f"{cluster.description.addresses[f'db{n}']}/32" for n in (2, 3, 4, 5)}
-    catalog = [ln for ln in hba(cluster, "db1", "catalog") if ln[2] == "fulcrum_replication"]
+    catalog = [ln for ln in hba(cluster, "db1", "catalog") if ln[2] == "+fulcrum_replication"]
     assert {(ln[1], ln[3]) for ln in catalog} == {("catalog", shard) for shard in shards}
 
 

@@ -19,6 +19,7 @@ from infra.hosts import Cluster, Facts, HostFile, files, variables
 from infra.hosts.redis import redis_url
 from infra.inventory_read import read_inventory
 from infra.layout import CHECKOUT
+from infra.rotation import Rotation
 
 EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 FACTS = Facts(memory_mb=4096, cores=4)
@@ -68,7 +69,7 @@ def test_no_password_is_on_the_host(cluster: Cluster) -> None:
 
 
 def test_the_url_names_the_user_and_whom_to_trust(cluster: Cluster) -> None:
-    url = urlsplit(redis_url(cluster.description, cluster.credentials, "broker"))
+    url = urlsplit(redis_url(cluster.description, cluster.credentials, "broker", Rotation()))
     assert (url.scheme, url.username, url.port) == ("rediss", "fulcrum_app", 6380)
     assert (url.password, url.hostname) == (cluster.credentials.broker, "app2")
     query = {"ssl_cert_reqs": ["required"], "ssl_ca_certs": ["/etc/fulcrum/tls/ca.crt"]}
@@ -109,7 +110,9 @@ def test_users_may_do_what_they_must_and_no_more(cluster: Cluster, server: Path)
         ("fulcrum_admin", credentials.redis_admin): [
             *("ACL LOAD", "CONFIG GET maxmemory", "CONFIG SET maxmemory 1mb", "INFO"),
         ],
-        ("fulcrum_monitor", credentials.redis_monitor): ["INFO", "LLEN q", "SLOWLOG LEN"],
+        ("fulcrum_monitor", credentials.redis_monitor): [
+            *("INFO", "SELECT 0", "LLEN q", "MEMORY USAGE q", "SLOWLOG LEN"),
+        ],
     }
     may_not = {
         "fulcrum_app": ["CONFIG GET maxmemory", "FLUSHALL", "KEYS *", "ACL LIST", "SHUTDOWN"],

@@ -298,7 +298,7 @@ def test_the_example_is_a_cluster_of_eight_hosts() -> None:
 
 def test_the_example_shows_every_variable_and_every_default() -> None:
     text = "".join(path.read_text() for path in EXAMPLE.rglob("*.yml"))
-    hidden = {"fulcrum_secrets", "fulcrum_authority"}
+    hidden = {"fulcrum_secrets", "fulcrum_authority", "fulcrum_rotation"}
     assert [name for name in KNOWN if name not in text and name not in hidden] == []
     keys = {key for defaults in DEFAULTS.values() for key in defaults}
     assert [key for key in keys if key not in text] == []

@@ -107,6 +107,13 @@ def restart(process: int) -> None:
     ask(process, "SHOW VERSION")
 
 
+def reconnect() -> None:
+    """Have every server connection opened anew, as soon as its transaction is over."""
+    for process in running():
+        ask(process, "RECONNECT")
+        print(f"process {process}: connects anew", flush=True)
+
+
 def drain(pid: int) -> None:
     """For the unit's ExecStop: no new clients, and an end when the last has left.
 
@@ -216,6 +223,8 @@ def main() -> int:
         match arguments.command:
             case "apply":
                 apply()
+            case "reconnect":
+                reconnect()
             case "drain":
                 drain(arguments.pid)
             case "pause":
@@ -234,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fulcrum-pooler", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("apply", help="reload every process; restart those that need it")
+    commands.add_parser("reconnect", help="open every connection to PostgreSQL anew")
     one = commands.add_parser("drain", help="end a process when its clients have left")
     one.add_argument("pid", type=int)
     one = commands.add_parser("pause", help="hold every query to one database")

@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """Gives a Redis of this host the settings and users of its files while it serves.
 
-fulcrum-redis apply NAME HOST PORT, with the administrator's password in REDISCLI_AUTH. A setting
-that Redis fixes at its start is named, and the server is restarted for it: it reads its file again.
+fulcrum-redis apply NAME HOST PORT, with the administrator's login in REDISCLI_USER and the password
+in REDISCLI_AUTH. A setting that Redis fixes at its start is named, and the server is restarted for
+it: it reads its file again.
 """
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -34,7 +36,7 @@ def plain(value: str) -> str:
 class Server:
     def __init__(self, host: str, port: str) -> None:
         self.words = ["redis-cli", "--tls", "--cacert", CA, "--no-auth-warning", "--json"]
-        self.words += ["-h", host, "-p", port, "--user", "fulcrum_admin", "-t", "5"]
+        self.words += ["-h", host, "-p", port, "--user", os.environ["REDISCLI_USER"], "-t", "5"]
 
     def ask(self, *command: str) -> object:
         """What it answers. Raises RuntimeError with what it said against the command."""
