@@ -18,7 +18,7 @@ from infra.errors import ClusterError  # noqa: E402
 from infra.inventory import Group, Inventory, describe, without  # noqa: E402
 from infra.inventory_places import Places  # noqa: E402
 from infra.schema import Description  # noqa: E402
-from infra.vault import authority_of, credentials_of  # noqa: E402
+from infra.vault import authority_of, credentials_of, rotation_of  # noqa: E402
 
 DOCUMENTATION = """
 name: fulcrum
@@ -154,7 +154,8 @@ def _plain(value: Any) -> Any:
 def cluster_of(inventory: Inventory, d: Description) -> hosts.Cluster:
     credentials = credentials_of(inventory.cluster_wide("fulcrum_secrets"))
     authority = authority_of(inventory.cluster_wide("fulcrum_authority"))
-    return hosts.Cluster(d, credentials, authority)
+    rotation = rotation_of(inventory.cluster_wide("fulcrum_rotation"))
+    return hosts.Cluster(d, credentials, authority, rotation)
 
 
 def facts_of(inventory: Inventory, host: str) -> hosts.Facts:
