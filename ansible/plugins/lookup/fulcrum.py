@@ -26,6 +26,8 @@ short_description: what a host of the cluster needs to have
 description:
   - The inventory is validated and made into the cluster's description, and infra/hosts renders
     every file from it. Nothing here touches a host.
+  - Where a play has the variable fulcrum_leaving, everything is as if the inventory did not name
+    that shard.
 options:
   _terms:
     description:
@@ -46,11 +48,6 @@ options:
     description: the certificate that the host has, PEM, or nothing.
     type: str
     default: ""
-  leaving:
-    description: a shard that the inventory names and everything here leaves out, or nothing.
-    type: str
-    default: ""
-    vars: [{name: fulcrum_leaving}]
 """
 
 EXAMPLES = """
@@ -91,7 +88,7 @@ class LookupModule(LookupBase):
             raise AnsibleError(f"fulcrum: no '{what}'. There are: {', '.join(answers)}.")
         try:
             inventory = inventory_of(variables["hostvars"])
-            leaving = str(self.get_option("leaving") or "")
+            leaving = str(self._templar.template(variables.get("fulcrum_leaving", "")))
             stays = without(inventory, leaving) if leaving else inventory
             description = describe(stays, Places(Path(variables["inventory_dir"])))
             host = str(variables["inventory_hostname"])
