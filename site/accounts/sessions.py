@@ -1,13 +1,19 @@
 """Sessions in the catalog, as Django keeps them; a known one is good while the catalog is away."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.backends import db
+from django.utils import timezone
 
 from accounts.remembered import forget, remembered
 
 __all__ = ["SessionStore"]
+
+UNDER_WAY = timedelta(minutes=1)
 
 
 class SessionStore(db.SessionStore):
@@ -21,6 +27,22 @@ class SessionStore(db.SessionStore):
             freeze=lambda content: dict(content) or None,
             thaw=dict,
         )
+
+    def cycle_key(self) -> None:
+        """A new key. Django asks for one too where secret_key has changed since the login.
+
+        Other requests of the same browser are under way then, with the former one: it goes on for a
+        minute. After a change of the password it does not, for what it says of that is wrong.
+        """
+        former, content = self.session_key, dict(self.items())
+        if not (former and settings.SECRET_KEY_FALLBACKS and HASH_SESSION_KEY in content):
+            return super().cycle_key()
+        self.create()
+        self._session_cache = content
+        soon = timezone.now() + UNDER_WAY
+        going = self.model.objects.filter(session_key=former, expire_date__gt=soon)
+        going.update(expire_date=soon)
+        return None
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session, and forget it."""
