@@ -1,6 +1,6 @@
 """Redis: cache and broker, each a server of its own, over TLS only, for users with few rights."""
 
-__all__ = ["MONITOR", "files", "redis_url", "variables"]
+__all__ = ["files", "redis_url", "variables"]
 
 import hashlib
 from typing import Any
@@ -12,7 +12,6 @@ from infra.rotation import Rotation
 from infra.schema import Cache, Description
 from infra.templating import template
 
-MONITOR = "fulcrum_monitor"
 FOLDER = "/etc/redis"
 DATA = "/var/lib/redis"
 TLS = "/etc/fulcrum/tls"
