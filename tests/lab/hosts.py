@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.lab.base import LAB, STORE, made_base
@@ -61,6 +62,16 @@ class Host:
     def root(self) -> Path:
         """Its file system, while the overlay is mounted."""
         return self.folder / "root"
+
+    @property
+    def cgroup(self) -> Path:
+        """Its own place among cgroups. In a common one hosts disturb each other's units: whoever
+        stops one removes the group in which another host starts its own of that name."""
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+        top = next((mount for _, mount, kind, *_ in mounts if kind == "cgroup2"), None)
+        if top is None:
+            raise LabError("This machine has no cgroup2 file system, which systemd needs.")
+        return Path(top, f"fulcrum-{self.machine}")
 
     @property
     def pid(self) -> int | None:
@@ -141,6 +152,7 @@ def boot(numbers: Iterable[int]) -> list[Host]:
 def remove(host: Host) -> None:
     """Stop the host and delete its disk."""
     host.cut_power()
+    _remove_cgroup(host)
     while os.path.ismount(host.root):
         run("umount", "-l", str(host.root))
     shutil.rmtree(host.folder)
@@ -173,8 +185,27 @@ def _prepare(host: Host) -> None:
         run("chroot", str(host.root), "ssh-keygen", "-A")
 
 
+def _remove_cgroup(host: Host) -> None:
+    groups = [path for path in host.cgroup.rglob("*") if path.is_dir()]
+    for group in sorted([host.cgroup, *groups], reverse=True):
+        _until(partial(_is_gone, group), f"{group} still has processes")
+
+
+def _is_gone(group: Path) -> bool:
+    """Whether the group is there no longer; it can be removed when its last process has ended."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _boot(host: Host) -> None:
+    host.cgroup.mkdir(exist_ok=True)
     command = [
+        *("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(host.cgroup)),
         "systemd-nspawn",
         f"--directory={host.root}",
         "--boot",
