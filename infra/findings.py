@@ -17,10 +17,15 @@ Seen = dict[str, Any]
 """Host → what ansible/library/fulcrum_status.py returns, or {"away": why}."""
 
 RUNS = ("running", "streaming")
+FIRST = (
+    *("host-down", "etcd-without-a-majority", "shard-down", "a-bad-release", "pooler-full"),
+    *("redis-gone", "disk-fills", "replica-lags", "target-down", "certificate-near-its-end"),
+)
+"""Chapters, by what is to be looked at first: it may be the cause of the others."""
 DAY = 86_400
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong. `chapter`: of ansible/RUNBOOKS.md, as in a link to it."""
 
@@ -32,20 +37,32 @@ class Finding:
 
 
 def findings(d: Description, seen: Seen) -> list[Finding]:
-    """Sorted, each once. A host that is away speaks for itself; nothing else of it is said."""
+    """By what is to be looked at first. Of a host that is away or bare nothing more is said."""
     found = [finding for host in sorted(seen) for finding in _host(host, seen[host])]
-    there = {host: told for host, told in seen.items() if "host" in told}
+    there = {host: told for host, told in seen.items() if "host" in told and not _bare(told)}
     for host, told in there.items():
         found += [*_pooler(d, host, told.get("pooler")), *_site(host, told.get("site"))]
         found += [*_caches(host, told.get("caches", {})), *_monitor(host, told.get("monitor"))]
     for alias in d.primaries:
         found += _database(d, alias, there)
-    return sorted({*found, *_etcd(d, there), *_releases(d, there)})
+    every = {*found, *_etcd(d, there), *_releases(d, there)}
+    return sorted(every, key=lambda finding: (_rank(finding), finding.text))
+
+
+def _rank(finding: Finding) -> int:
+    return FIRST.index(finding.chapter) if finding.chapter in FIRST else len(FIRST)
+
+
+def _bare(told: Seen) -> bool:
+    return not any(told["host"].get("certificates", {"": 1}).values())
 
 
 def _host(host: str, told: Seen) -> Iterator[Finding]:
     if "away" in told:
         yield Finding("host-down", f"{host} does not answer: {told['away']}")
+        return
+    if _bare(told):
+        yield Finding("target-down", f"{host} is bare: ansible/site.yml has not run there")
         return
     yield from _error("target-down", host, told["host"])
     if "error" in told["host"]:
@@ -173,7 +190,7 @@ def _etcd(d: Description, there: Seen) -> Iterator[Finding]:
     if members and len(healthy) <= len(members) // 2:
         said = f"{len(healthy)} of {len(members)} members are healthy"
         yield Finding("etcd-without-a-majority", f"etcd: {said}")
-    for host in sorted(set(told) - set(healthy)):
+    for host in set(told) - set(healthy):
         why = told[host].get("error") or told[host].get("reason") or "not healthy"
         yield Finding("etcd-without-a-majority", f"etcd on {host}: {why}")
 

@@ -122,7 +122,7 @@ def _disks() -> list[Part]:
     found: dict[str, Part] = {}
     for line in Path("/proc/self/mounts").read_text().splitlines():
         device, mount, kind = line.split()[:3]
-        if kind in DISKS and device not in found:
+        if kind in DISKS and device not in found and not mount.startswith("/run/"):
             size = os.statvfs(mount)
             found[device] = {
                 "mount": mount,

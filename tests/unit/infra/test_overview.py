@@ -261,9 +261,16 @@ def test_a_bare_host_is_shown_with_what_it_lacks(d: Description) -> None:
         "host": host(None) | {"certificates": {"host.crt": None, "ca.crt": None}},
         "caches": {"cache": {"error": "no such file"}},
     }
-    chapters = {finding.chapter for finding in findings(d, seen)}
-    assert {"target-down", "redis-gone", "certificate-near-its-end", "a-bad-release"} == chapters
+    said = "app1 is bare: ansible/site.yml has not run there"
+    assert [finding.text for finding in findings(d, seen)] == [said]
     assert "none" in overview(d, seen)["text"]
+
+
+def test_what_may_be_the_cause_of_others_comes_first(d: Description) -> None:
+    seen = healthy(d) | {"db1": {"away": "x"}}
+    seen["front1"]["host"]["failed_units"] = ["a.service"]
+    chapters = [finding.chapter for finding in findings(d, seen)]
+    assert chapters == ["host-down", "shard-down", "target-down"]
 
 
 def test_what_is_shown_of_a_database(d: Description) -> None:
