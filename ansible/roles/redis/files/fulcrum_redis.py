@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Gives a Redis of this host the settings and users of its files while it serves.
 
-fulcrum-redis apply NAME HOST PORT, with the administrator's login in REDISCLI_USER and the password
-in REDISCLI_AUTH. A setting that Redis fixes at its start is named, and the server is restarted for
-it: it reads its file again.
+fulcrum-redis apply NAME HOST PORT, with the administrator's login and password as standard input, a
+line each; by hand also in REDISCLI_USER and REDISCLI_AUTH. A setting that Redis fixes at its start
+is named, and the server is restarted for it: it reads its file again.
 """
 
 import json
@@ -34,14 +34,20 @@ def plain(value: str) -> str:
 
 
 class Server:
-    def __init__(self, host: str, port: str) -> None:
+    def __init__(self, host: str, port: str, user: str, password: str) -> None:
         self.words = ["redis-cli", "--tls", "--cacert", CA, "--no-auth-warning", "--json"]
-        self.words += ["-h", host, "-p", port, "--user", os.environ["REDISCLI_USER"], "-t", "5"]
+        self.words += ["-h", host, "-p", port, "--user", user, "-t", "5"]
+        self.environment = {**os.environ, "REDISCLI_AUTH": password}
 
     def ask(self, *command: str) -> object:
         """What it answers. Raises RuntimeError with what it said against the command."""
         done = subprocess.run(  # noqa: S603 - our own arguments
-            [*self.words, "-e", *command], capture_output=True, text=True, timeout=30, check=False
+            [*self.words, "-e", *command],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=self.environment,
         )
         if done.returncode:
             said = (done.stdout + done.stderr).strip()
@@ -69,8 +75,10 @@ def apply(name: str, server: Server) -> list[str]:
 
 def main() -> int:
     _, _, name, host, port = sys.argv
+    by_hand = os.environ.get("REDISCLI_USER", ""), os.environ.get("REDISCLI_AUTH", "")
+    user, password = sys.stdin.read().split() or by_hand
     try:
-        left = apply(name, Server(host, port))
+        left = apply(name, Server(host, port, user, password))
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1

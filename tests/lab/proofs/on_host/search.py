@@ -11,7 +11,7 @@ from typing import Any
 
 SKIPPED = ("/proc", "/sys", "/dev", "/run/systemd", "/usr")
 LARGEST = 50 * 2**20
-PAUSE = 0.02
+PAUSE = 0.1
 
 
 def main(arguments: dict[str, Any]) -> list[str]:
