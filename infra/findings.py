@@ -133,15 +133,14 @@ def _node(d: Description, name: str, node: Seen) -> Iterator[Finding]:
             yield Finding("replica-lags", f"{name}: the slot {slot['name']} holds {holds}")
 
 
-def _pooler(d: Description, host: str, rows: Any) -> Iterator[Finding]:
-    yield from _error("target-down", f"PgBouncer on {host}", rows)
-    if not isinstance(rows, list):
+def _pooler(d: Description, host: str, told: Any) -> Iterator[Finding]:
+    yield from _error("target-down", f"PgBouncer on {host}", told)
+    if not told or "error" in told:
         return
     wanted = next(pooler.processes for pooler in d.poolers if pooler.host == host)
-    there = len({row["process"] for row in rows})
-    if there < wanted:
+    if (there := told["processes"]) < wanted:
         yield Finding("target-down", f"PgBouncer on {host}: {there} of {wanted} processes answer")
-    for row in rows:
+    for row in told["pools"]:
         where = f"{row['database']} at process {row['process']}"
         if row["state"] == "paused":
             yield Finding("pooler-full", f"{where} is paused")

@@ -156,13 +156,14 @@ def _poolers(seen: Seen) -> list[Row]:
     return [head, *(_pooler(host, told["pooler"]) for host, told in _having(seen, "pooler"))]
 
 
-def _pooler(host: str, rows: Any) -> Row:
-    if not isinstance(rows, list):
+def _pooler(host: str, told: Seen) -> Row:
+    if "error" in told:
         return (host, "?", "", "", "", "")
+    rows = told["pools"]
     paused = sorted({row["database"] for row in rows if row["state"] == "paused"})
     return (
         host,
-        str(len({row["process"] for row in rows})),
+        str(told["processes"]),
         str(sum(int(row["clients"]) for row in rows)),
         str(sum(int(row["waiting"]) for row in rows)),
         f"{max((int(row['wait_ms']) for row in rows), default=0)} ms",

@@ -38,6 +38,7 @@ options:
 
 TLS = Path("/etc/fulcrum/tls")
 CURRENT = Path("/opt/fulcrum/current")
+SOCKETS = Path("/run/fulcrum-pooler")
 SECONDS = 10
 DISKS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay")
 NODE = """
@@ -172,10 +173,11 @@ def _node(ask: Part) -> Part:
     return node
 
 
-def pooler(ask: Part) -> list[Part]:
-    """A row for each pool."""
+def pooler(ask: Part) -> Part:
+    """How many processes answer, and a row for each pool that has been used."""
     lines = run("/usr/local/sbin/fulcrum-pooler", "show", "--host", ask["host"]).splitlines()
-    return list(csv.DictReader([",".join(line.split()) for line in lines]))
+    rows = csv.DictReader([",".join(line.split()) for line in lines])
+    return {"processes": len({path.parent for path in SOCKETS.glob("*/.s.*")}), "pools": list(rows)}
 
 
 def redis(ask: Part, secrets: Part) -> Part:
@@ -231,8 +233,8 @@ def part(work: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return work(*arguments)
     except Exception as error:  # whatever one service does, the others are shown
-        said = str(error).strip() or type(error).__name__
-        return {"error": said.splitlines()[0][:200]}
+        said = str(getattr(error, "reason", "") or error).strip() or type(error).__name__
+        return {"error": re.sub(r"^\[Errno [0-9]+\] ", "", said).splitlines()[0][:200]}
 
 
 def collect(ask: Part, secrets: Part) -> Part:

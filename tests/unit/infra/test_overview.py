@@ -90,7 +90,7 @@ def healthy(d: Description) -> Seen:
         if "broker" in told["caches"]:
             told["caches"]["broker"] = redis(waiting=3)
         if asked["pooler"]:
-            told["pooler"] = [pool(1), pool(2)]
+            told["pooler"] = {"processes": 2, "pools": [pool(1), pool(2)]}
         if asked["etcd"]:
             told["etcd"] = {"healthy": True, "reason": ""}
         if asked["site"]:
@@ -191,14 +191,14 @@ WRONG = {
         "replica-lags",
         "db5 is lost",
     ),
-    "process": (set_at("app1", "pooler", [pool(1)]), "target-down", "1 of 2 processes answer"),
+    "process": (set_at("app1", "pooler", "processes", 1), "target-down", "1 of 2 processes answer"),
     "pooler": (
         set_at("app1", "pooler", {"error": "gone"}),
         "target-down",
         "app1: gone",
     ),
-    "held": (set_at("app1", "pooler", 0, "state", "paused"), "pooler-full", "is paused"),
-    "wait": (set_at("app1", "pooler", 0, "wait_ms", "1001"), "pooler-full", "1001 ms"),
+    "held": (set_at("app1", "pooler", "pools", 0, "state", "paused"), "pooler-full", "is paused"),
+    "wait": (set_at("app1", "pooler", "pools", 0, "wait_ms", "1001"), "pooler-full", "1001 ms"),
     "redis": (set_at("app1", "caches", "cache", {"error": "refused"}), "redis-gone", "refused"),
     "broker full": (set_at(*BROKER, "used_memory", 250 * 2**20), "redis-gone", "refuses tasks"),
     "queue": (set_at(*BROKER, "waiting", 1001), "redis-gone", "1001 tasks wait"),
