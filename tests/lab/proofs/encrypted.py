@@ -6,7 +6,6 @@ from tests.lab.proofs import Row, there
 __all__ = ["encrypted"]
 
 PLAIN = {
-    "sshd": "ssh",
     22: "ssh",
     80: "HTTP, which only redirects to HTTPS",
     8000: "HTTP from the balancers and monitors alone: nginx ends TLS before it",
@@ -32,4 +31,4 @@ def encrypted(cluster: Cluster) -> list[Row]:
                     else f"plain: {why}",
                 )
             )
-    return rows
+    return list(dict.fromkeys(rows))
