@@ -16,6 +16,7 @@ from tests.variants import CHECKOUT, TEST
 
 LIBRARY_OF_TASKS = "tests/unit/site/tasks"  # touches no database
 SITE, LIBRARY = "tests.unit.site.settings", "tests.unit.routers.settings"
+CACHING = "tests.unit.site.caching.settings"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ SUITES = (
     Suite("infra", ("tests/unit/infra",), fast=True),
     Suite("routers on SQLite", ("tests/unit/routers",), LIBRARY, fast=True),
     Suite("site on SQLite", ("tests/unit/site",), SITE, fast=True),
+    Suite("caching on SQLite", ("tests/unit/site/caching",), CACHING, fast=True),
     Suite("routers on PostgreSQL", ("tests/unit/routers",), LIBRARY, servers=True),
     Suite("site on PostgreSQL", ("tests/unit/site",), SITE, (LIBRARY_OF_TASKS,), servers=True),
+    Suite("caching on PostgreSQL", ("tests/unit/site/caching",), CACHING, servers=True),
     Suite("cluster", ("tests/cluster",)),
     Suite("browser", ("tests/browser",), browser=True),
 )

@@ -1,0 +1,132 @@
+"""Whether a database's cache is in service: a row in that database, and a lease on what it says.
+
+A writer that cannot reach Redis turns the cache of its database off, in its own transaction and for
+everybody. Readers ask the row at most once in LEASE_SECONDS, so its commit is not acknowledged
+before every lease that is older than it has ended. Who turns it on again makes a new epoch, which
+is in every entry's key, and cannot do so while such a writer's transaction is open: that holds the
+row. Leases count seconds on one machine, by a clock that never jumps.
+
+The row: `epoch`, `is_off`. Beside it a lease knows the server's identity and timeline: a restored
+backup or a promoted replica has no entries of what was there before.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import Error, connections
+
+from caching.clock import now
+from caching.conf import settings
+from caching.wire import is_resting
+
+__all__ = ["Lease", "acknowledge", "current", "forget", "turn_off"]
+
+REST_AFTER_OFF = 2.0  # seconds, so that a writer without Redis does not wait again and again
+MISSING = 10.0  # seconds until a database without the row is asked again
+
+READ = """
+SELECT row.epoch, row.is_off, concat_ws('.', server.system_identifier, here.oid,
+       left(pg_walfile_name(pg_current_wal_lsn()), 8), row.epoch)
+FROM caching_service row, pg_control_system() server, pg_database here
+WHERE here.datname = current_database()
+"""
+TURN_ON = """
+WITH free AS (SELECT id FROM caching_service WHERE is_off FOR UPDATE SKIP LOCKED)
+UPDATE caching_service SET is_off = false, epoch = epoch + 1 WHERE id IN (SELECT id FROM free)
+"""
+TURN_OFF = """
+UPDATE caching_service SET is_off = true, epoch = epoch + 1 WHERE NOT is_off RETURNING epoch
+"""
+HELD_OFF = "SELECT epoch, is_off FROM caching_service FOR SHARE"
+THERE = "SELECT to_regclass('caching_service') IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """`identity`: of the data, for keys; "" while the cache is off. `until`: by `clock.now`."""
+
+    identity: str
+    until: float
+
+
+_leases: dict[str, Lease] = {}
+_off: dict[str, tuple[int, float]] = {}
+"""Database → the epoch in which this process saw it off, and since when it knows."""
+
+
+def current(alias: str, *, renew: bool) -> str:
+    """The identity of the database's data, "" where its cache is not in service or not known to be.
+
+    `renew` asks the database where the lease has ended, so it is False inside a transaction.
+    """
+    lease = _leases.get(alias)
+    if lease is None or lease.until < now():
+        if not renew:
+            return ""
+        lease = _leases[alias] = _renewed(alias)
+    return lease.identity
+
+
+def forget() -> None:
+    """No lease of this process is valid any more."""
+    _leases.clear()
+
+
+def _renewed(alias: str) -> Lease:
+    began = now()
+    until = began + settings().lease_seconds
+    try:
+        row = _ask(alias, READ)
+        if row is not None and row[1] and _may_turn_on(alias, row[0]):
+            _ask(alias, TURN_ON)
+            row = _ask(alias, READ)
+    except Error:
+        return Lease("", began + MISSING)
+    if row is None or row[1]:
+        return Lease("", until)
+    return Lease(row[2], until)
+
+
+def _may_turn_on(alias: str, epoch: int) -> bool:
+    return not is_resting() and now() - _known_off(alias, epoch) > REST_AFTER_OFF
+
+
+def _known_off(alias: str, epoch: int) -> float:
+    """Since when this process knows that the cache is off in that epoch."""
+    if _off.get(alias, (0, 0.0))[0] != epoch:
+        _off[alias] = epoch, now()
+    return _off[alias][1]
+
+
+def turn_off(alias: str) -> int | None:
+    """In the open transaction, just before its COMMIT; then the epoch, for `acknowledge`.
+
+    None where the database has no such row, so that nobody caches its data.
+    """
+    if not _ask(alias, THERE)[0]:
+        return None
+    while True:
+        changed = _ask(alias, TURN_OFF)
+        if changed is not None:
+            return int(changed[0])
+        epoch, is_off = _ask(alias, HELD_OFF)
+        if is_off:
+            _known_off(alias, epoch)
+            return int(epoch)
+
+
+def acknowledge(alias: str, epoch: int) -> None:
+    """After the COMMIT: return when nobody has a lease any more that is older than the off."""
+    ends = _known_off(alias, epoch) + 1.1 * settings().lease_seconds
+    while (left := ends - now()) > 0:
+        time.sleep(left)
+
+
+def _ask(alias: str, sql: str) -> Any:
+    """One row, past Django's wrappers; None where there is none."""
+    connection: Any = connections[alias]
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone() if cursor.description else None

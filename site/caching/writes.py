@@ -1,0 +1,259 @@
+"""Every write is seen where SQL is executed, and told to the cache around its COMMIT.
+
+Whatever is not known to be a read counts as a write: `save`, `update`, `bulk_create`, cascades,
+many-to-many changes, migrations and SQL of one's own through Django's cursors. One in autocommit
+gets a transaction of its own, so that its commit has a before and an after.
+
+A function that writes inside a SELECT cannot be seen: `caching.touch()` tells of it, and
+`caching.bump()` or `manage.py
+cache bump` of what was written past Django.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from django.db import Error, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from caching import service, store
+from caching.conf import settings
+from caching.places import (
+    Place,
+    cached_tables,
+    has_cached_accounts,
+    is_managed,
+    of_account,
+    of_tables,
+)
+from caching.wire import RedisAway
+from routers.conf import CATALOG
+from routers.context import account_context, current_scope
+from routers.direct import sqlstate
+from routers.exceptions import RoutingError
+
+__all__ = [
+    "Transaction",
+    "bump_account",
+    "bump_database",
+    "is_read",
+    "touch_account",
+    "transaction_of",
+    "watch",
+]
+
+READS = frozenset(
+    "SELECT SAVEPOINT RELEASE ROLLBACK SET RESET SHOW BEGIN START COMMIT END ABORT LISTEN UNLISTEN"
+    " NOTIFY DECLARE FETCH MOVE CLOSE CREATE VACUUM ANALYZE REINDEX COMMENT GRANT REVOKE LOCK"
+    " CHECKPOINT DEALLOCATE DISCARD PREPARE VALUES TABLE".split()
+)
+MAYBE = frozenset({"WITH", "EXPLAIN"})
+WRITING = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|EXECUTE)\b", re.I)
+FOR_UPDATE = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b", re.I)
+TARGET = re.compile(r'\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:ONLY\s+)?"?(\w+)"?', re.I)
+FIRST_WORD = re.compile(r"[\s(]*(\w+)")
+
+
+class Transaction:
+    """What the connection's open transaction has written, and what becomes of it at its end."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.places: set[Place] = set()
+        self.everything = False  # of the whole database
+        self._commit, self._rollback, self._close = (
+            connection._commit,
+            connection._rollback,
+            connection._close,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is read now is read inside a transaction."""
+        return self.connection.in_atomic_block or not self.connection.autocommit
+
+    @property
+    def bypasses(self) -> bool:
+        """Whether its reads may see what nobody else sees, or must not see what others do."""
+        if self.places or self.everything:
+            return True
+        return self.is_open and (self.connection.isolation_level or 1) > 1
+
+    def clear(self) -> None:
+        """It has ended."""
+        self.places.clear()
+        self.everything = False
+
+    def commit(self) -> None:
+        """COMMIT, with the mark before and what settles it after."""
+        if not (self.places or self.everything):
+            return self._commit()
+        writer, places, alias = secrets.token_hex(8), self._together(), self.connection.alias
+        marked = [] if self.everything else self._mark(places, writer)
+        epoch = service.turn_off(alias) if len(marked) < len(places) or self.everything else None
+        try:
+            self._commit()
+        except Error as error:
+            if sqlstate(error):  # the server says that it was rolled back; else nobody knows
+                self._settle(marked, writer)
+            raise
+        self.clear()
+        self._settle(marked, writer)
+        if epoch is not None:
+            service.acknowledge(alias, epoch)
+        return None
+
+    def rollback(self) -> None:
+        self.clear()
+        self._rollback()
+
+    def close(self) -> None:
+        self.clear()
+        self._close()
+
+    def _together(self) -> list[Place]:
+        """The accounts; the tables of the catalog are one place."""
+        tables = {name for place in self.places if not place.is_account for name in place.names}
+        accounts = [place for place in self.places if place.is_account]
+        return [*accounts, *([of_tables(frozenset(tables))] if tables else [])]
+
+    @staticmethod
+    def _mark(places: list[Place], writer: str) -> list[Place]:
+        """Those that could be marked."""
+        marked = []
+        try:
+            for place in places:
+                store.mark(place, writer)
+                marked.append(place)
+        except RedisAway:
+            pass
+        return marked
+
+    @staticmethod
+    def _settle(places: list[Place], writer: str) -> None:
+        """Where Redis is away the mark stays: readers go to the database, and recover later."""
+        try:
+            for place in places:
+                store.settle(place, writer)
+        except RedisAway:
+            pass
+
+
+def watch(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
+    """Django's `connection_created`: see to it that this connection's writes are told."""
+    held: Any = connection
+    if connection.vendor != "postgresql" or not settings().enabled:
+        return
+    if not is_managed(connection.alias) or hasattr(held, "caching_transaction"):
+        return
+    held.caching_transaction = watched = Transaction(connection)
+    held._commit, held._rollback, held._close = watched.commit, watched.rollback, watched.close
+    connection.execute_wrappers.insert(0, _execute)
+
+
+def transaction_of(alias: str) -> Any:
+    """The connection's Transaction. On an engine that is not watched one that always bypasses."""
+    connection: Any = connections[alias]
+    found = connection.__dict__.get("caching_transaction")
+    if found is None and connection.vendor == "postgresql" and settings().enabled:
+        connection.ensure_connection()
+        found = connection.__dict__.get("caching_transaction")
+    return found or UNWATCHED
+
+
+class _Unwatched:
+    bypasses = is_open = True
+
+
+UNWATCHED = _Unwatched()
+
+
+def bump_account(account_id: int) -> None:
+    """As `caching.bump`."""
+    with account_context(account_id):
+        touch_account()
+
+
+def bump_database(alias: str) -> None:
+    """Forget what is kept of a whole database."""
+    with transaction.atomic(using=alias):
+        held: Any = transaction_of(alias)
+        if isinstance(held, Transaction):
+            held.everything = True
+
+
+def touch_account() -> None:
+    """As `caching.touch`. Raises AccountNotSet without a scope."""
+    scope = current_scope()
+    if scope is None:
+        raise RoutingError(
+            "caching.touch() needs an account. Call it inside `with account_context(account_id):`."
+        )
+    alias = scope.alias()
+    with transaction.atomic(using=alias, savepoint=False):
+        held: Any = transaction_of(alias)
+        if isinstance(held, Transaction):
+            _note(held.connection, "")
+
+
+def _execute(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Django's execute wrapper."""
+    if is_read(sql):
+        return execute(sql, params, many, context)
+    connection = context["connection"]
+    if connection.in_atomic_block or not connection.autocommit:
+        _note(connection, sql)
+        return execute(sql, params, many, context)
+    if not _concerns(connection.alias, sql):
+        return execute(sql, params, many, context)
+    with transaction.atomic(using=connection.alias, savepoint=False):
+        _note(connection, sql)
+        return execute(sql, params, many, context)
+
+
+def is_read(sql: Any) -> bool:
+    """Whether the statement is known to change no rows."""
+    if not isinstance(sql, str):
+        return False
+    if sql[:7] == "SELECT " and ";" not in sql:
+        return True
+    found = FIRST_WORD.match(sql)
+    word = found[1].upper() if found else ""
+    if word not in READS and word not in MAYBE:
+        return False
+    return not WRITING.search(FOR_UPDATE.sub("", sql)) if word in MAYBE or ";" in sql else True
+
+
+def _note(connection: Any, sql: Any) -> None:
+    written: Transaction | None = connection.__dict__.get("caching_transaction")
+    if written is None:
+        return
+    places = _concerned(connection.alias, sql)
+    if places is None:
+        written.everything = True
+    else:
+        written.places.update(places)
+
+
+def _concerns(alias: str, sql: Any) -> bool:
+    places = _concerned(alias, sql)
+    return places is None or bool(places)
+
+
+def _concerned(alias: str, sql: Any) -> list[Place] | None:
+    """The places whose entries may be wrong after that statement; None for all of the database."""
+    if alias == CATALOG:
+        tables = cached_tables()
+        target = TARGET.match(sql) if isinstance(sql, str) and ";" not in sql else None
+        if target:
+            tables &= {target[1]}
+        return [of_tables(frozenset({table})) for table in tables]
+    if not has_cached_accounts():
+        return []
+    scope = current_scope()
+    if scope is None or scope.account_id is None:
+        return None
+    return [of_account(scope)]

@@ -1,0 +1,43 @@
+"""A Django project that has `routers` and `caching` and nothing of the site."""
+
+import json
+import os
+from pathlib import Path
+
+SECRET_KEY = "tests only"
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "routers",
+    "caching",
+    "tests.unit.site.caching.shelf",
+]
+DATABASE_ROUTERS = ["routers.router.ShardRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SHARDING = {"SHARDS": {"shard01": 1, "shard02": 2}}
+
+_CONFIG = os.environ.get("FULCRUM_CONFIG")
+
+
+def _database(alias: str) -> dict[str, object]:
+    if not _CONFIG:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    given = json.loads(Path(_CONFIG).read_text())["databases"][alias]
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+        **{key.upper(): given[key] for key in ("host", "port", "name", "user", "password")},
+    }
+
+
+DATABASES = {alias: _database(alias) for alias in ("default", "shard01", "shard02")}
+
+if _CONFIG:  # nothing is cached on SQLite
+    # A Redis of the tests' own, which they stop and empty: see conftest.
+    CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{os.environ.get('CACHING_TEST_PORT', '26390')}/0",
+        }
+    }
+    CACHING = {"LEASE_SECONDS": 0.2, "PATIENCE_SECONDS": 0.2, "REST_SECONDS": 0.2}
