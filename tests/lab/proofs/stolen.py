@@ -30,7 +30,7 @@ STATEMENTS = {
     "ALTER TABLE {table} DISABLE TRIGGER ALL": DENIED,
     "DROP TABLE {table}": DENIED,
     "TRUNCATE {table}": DENIED,
-    "GRANT ALL ON {table} TO PUBLIC": r"no privileges|permission denied|must be owner",
+    "GRANT ALL ON {table} TO PUBLIC": r"no privileges were granted|permission denied",
     "SET ROLE fulcrum_owner": DENIED,
     "SET SESSION AUTHORIZATION postgres": DENIED,
     "COPY (SELECT 1) TO PROGRAM 'true'": DENIED,
@@ -40,7 +40,7 @@ STATEMENTS = {
     "SELECT rolpassword FROM pg_authid": DENIED,
     "SELECT subconninfo FROM pg_subscription": DENIED,
     "SELECT pg_terminate_backend(1)": DENIED + "|is not a PostgreSQL",
-    "SELECT 1 FROM shard01.public.django_migrations": r"cross-database|does not exist",
+    "SELECT 1 FROM {other}.public.django_migrations": r"cross-database|does not exist",
 }
 """Each is refused so; it runs in a transaction that is taken back, in case it is not."""
 
@@ -104,7 +104,9 @@ def _at_the_pooler(cluster: Cluster, site: dict[str, Any]) -> list[Row]:
         todo = {"tries": [_sql(given, look)]}
         [found] = there(cluster.host(app), "thief", todo, user=NOBODY)
         assert found.startswith("done "), f"the password opens nothing at all: {found}"
-        names = {"table": found.removeprefix("done ").strip(), "user": given["user"]}
+        other = next(name for name in ("catalog", "shard01") if name != given["name"])
+        table = found.removeprefix("done ").strip()
+        names = {"table": table, "user": given["user"], "other": other}
         tries: list[Try] = [(f"{alias}: a row of its own", _sql(given, "SELECT 1"), "^done 1")]
         for statement, wanted in STATEMENTS.items():
             text = statement.format(**names)
@@ -185,5 +187,5 @@ def _redis(site: dict[str, Any]) -> list[Try]:
         tries.append((f"{purpose}: PING", {**known, "command": ["PING"]}, "^done"))
         for line in REDIS:
             one = {**known, "command": line.split()}
-            tries.append((f"{purpose}: {line}", one, "^-NOPERM"))
+            tries.append((f"{purpose}: {line}", one, "^-NOPERM|DEBUG command not allowed"))
     return tries

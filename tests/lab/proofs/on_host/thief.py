@@ -32,7 +32,8 @@ def _sql(one: dict[str, Any]) -> str:
         check=False,
         cwd="/",
     )
-    return f"done {done.stdout.strip()}" if done.returncode == 0 else done.stderr.strip()
+    said = f"{done.stdout.strip()} {done.stderr.strip()}".strip()
+    return f"done {said}" if done.returncode == 0 else said
 
 
 def _http(one: dict[str, Any]) -> str:
