@@ -39,7 +39,6 @@ STATEMENTS = {
     "SELECT lo_import('/etc/hostname')": DENIED,
     "SELECT rolpassword FROM pg_authid": DENIED,
     "SELECT subconninfo FROM pg_subscription": DENIED,
-    "SELECT pg_terminate_backend(1)": DENIED + "|is not a PostgreSQL",
     "SELECT 1 FROM {other}.public.django_migrations": r"cross-database|does not exist",
 }
 """Each is refused so; it runs in a transaction that is taken back, in case it is not."""
@@ -85,8 +84,8 @@ def _steal(cluster: Cluster, host: str, tries: list[Try]) -> list[Row]:
 
 
 def _short(answer: str) -> str:
-    lines = [line for line in answer.splitlines() if line.strip()]
-    return re.sub(r"^.*?(FATAL|ERROR): +", "", lines[-1] if lines else answer)[:90]
+    said = re.search(r"(?:FATAL|ERROR): +(.*)", answer)
+    return (said[1] if said else answer)[:90]
 
 
 def _sql(given: dict[str, Any], statement: str, **login: Any) -> dict[str, Any]:
