@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from infra.inventory_read import read_inventory
 from infra.layout import CHECKOUT
+from infra.vault import rotation_of
 from tests.lab.cluster import Cluster
 from tests.lab.proofs import Row, begin, there
 
@@ -22,10 +24,13 @@ SHORTEST = 8
 def secrets_of(cluster: Cluster) -> dict[str, str]:
     """Name → value: all of the vault, what servers verify them with, the authority's key."""
     credentials = cluster.credentials
+    inventory = read_inventory(cluster.inventory).inventory
+    others = rotation_of(inventory.cluster_wide("fulcrum_rotation")).other
     known = {n: v for n, v in asdict(credentials).items() if n not in NO_SECRETS}
     verifiers = {f"the verifier of {name}": credentials.verifier(name) for name in known}
     lines = [line for line in cluster.authority.key.splitlines() if not line.startswith("-----")]
     key = {f"the authority's key, line {n}": line for n, line in enumerate(lines, 1)}
+    key |= {f"{name}, of a change under way": value for name, value in others.items()}
     return {name: text for name, text in (known | verifiers | key).items() if len(text) >= SHORTEST}
 
 
