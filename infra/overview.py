@@ -21,7 +21,7 @@ def seen_of(results: Mapping[str, Mapping[str, Any]]) -> Seen:
 
 def _why(result: Mapping[str, Any]) -> str:
     said = str(result.get("msg") or "no answer").strip()
-    return said.splitlines()[-1][:160]
+    return said.splitlines()[-1].rpartition("ssh: ")[2][:160]
 
 
 def overview(d: Description, seen: Seen) -> dict[str, Any]:

@@ -298,12 +298,12 @@ def test_every_chapter_is_in_the_runbooks(d: Description) -> None:
 def test_answers_of_ansible() -> None:
     results = {
         "a": {"seen": {"host": {}}},
-        "b": {"unreachable": True, "msg": "Failed\nssh: no route"},
+        "b": {"unreachable": True, "msg": "Failed\nReached over ssh: ssh: no route"},
         "c": {"failed": True},
     }
     assert seen_of(results) == {
         "a": {"host": {}},
-        "b": {"away": "ssh: no route"},
+        "b": {"away": "no route"},
         "c": {"away": "no answer"},
     }
 
