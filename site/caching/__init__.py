@@ -14,7 +14,7 @@ there the promise begins when its commit returns.
 Readers
  1. Token and entry are read in one round trip, before any SQL runs. Equal stamp: a hit.
  2. A new entry is stamped with the token of rule 1, never with a later one. Nothing is kept that
-    was read inside a transaction, or anywhere but at the primary; and a transaction that has written
+    was read inside a transaction, or anywhere but at the primary. A transaction that has written
     does not look at Redis at all.
  3. Where there is no token, one is made in quarantine. It becomes usable when PostgreSQL shows that
     every transaction has ended that was in flight after the quarantine began: one of them may have

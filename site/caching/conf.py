@@ -7,6 +7,7 @@ CACHING = {
     "ANSWER_SECONDS": 0.2,    # Redis is away when it takes longer
     "REST_SECONDS": 1.0,      # reads leave a Redis that is away alone for so long
     "LEASE_SECONDS": 1.0,     # how often a process asks a shard whether its cache is in service
+    "OFF_SECONDS": 2.0,       # a cache that a writer turned off stays so, lest each one has to wait
     "PATIENCE_SECONDS": 2.0,  # a write that is pending for longer may be a dead process's
     "COMPRESS_FROM": 4096,    # bytes
 }
@@ -33,6 +34,7 @@ class Settings:
     answer_seconds: float = 0.2
     rest_seconds: float = 1.0
     lease_seconds: float = 1.0
+    off_seconds: float = 2.0
     patience_seconds: float = 2.0
     compress_from: int = 4096
 

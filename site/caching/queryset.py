@@ -151,8 +151,9 @@ class CachedReads(RecordedQuerySet):
             partial(self._ask_primary, ask, place.alias),
         )
 
-    def _ask(self, ask: Callable[[Any], Any]) -> Any:
+    def _ask(self, ask: Callable[[Any], Any], using: str | None = None) -> Any:
         plain_queryset = self.no_cache()
+        plain_queryset._db = using or self._db
         plain_queryset._prefetch_related_lookups = ()
         answer = ask(plain_queryset)
         self._form = FORMS.get(plain_queryset._iterable_class, "")
@@ -218,7 +219,10 @@ class CachingAccountQuerySet(CachedReads, AccountQuerySet[Any]):  # type: ignore
     def __init__(
         self, model: Any = None, query: Any = None, using: Any = None, hints: Any = None
     ) -> None:
-        scope = current_scope() if query is None and model is not None else None
+        if model is None:  # deepcopy() fills it in
+            self._begin(model, using, hints)
+            return
+        scope = current_scope() if query is None else None
         if scope is None or scope.account_id is None or hints:
             super().__init__(model, query, using, hints)
             return
@@ -261,7 +265,7 @@ class CachingQuerySet(CachedReads):
     def __init__(
         self, model: Any = None, query: Any = None, using: Any = None, hints: Any = None
     ) -> None:
-        if query is None and model is not None and not hints:
+        if query is None and not hints:
             self._begin(model, using, hints)
         else:
             super().__init__(model, query, using, hints)
@@ -286,4 +290,4 @@ class CachingReferenceQuerySet(CachingQuerySet, ReferenceQuerySet[Any]):  # type
         return JoinedQuery(self.model)
 
     def _ask_primary(self, ask: Callable[[Any], Any], alias: str) -> Any:
-        return self.using(CATALOG)._ask(ask)
+        return self._ask(ask, CATALOG)

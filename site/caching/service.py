@@ -20,9 +20,8 @@ from caching.clock import now
 from caching.conf import settings
 from caching.wire import is_resting
 
-__all__ = ["Lease", "acknowledge", "current", "forget", "turn_off"]
+__all__ = ["Lease", "acknowledge", "current", "forget", "state", "turn_off"]
 
-REST_AFTER_OFF = 2.0  # seconds, so that a writer without Redis does not wait again and again
 MISSING = 10.0  # seconds until a database without the row is asked again
 
 READ = """
@@ -89,7 +88,7 @@ def _renewed(alias: str) -> Lease:
 
 
 def _may_turn_on(alias: str, epoch: int) -> bool:
-    return not is_resting() and now() - _known_off(alias, epoch) > REST_AFTER_OFF
+    return not is_resting() and now() - _known_off(alias, epoch) > settings().off_seconds
 
 
 def _known_off(alias: str, epoch: int) -> float:
@@ -97,6 +96,14 @@ def _known_off(alias: str, epoch: int) -> float:
     if _off.get(alias, (0, 0.0))[0] != epoch:
         _off[alias] = epoch, now()
     return _off[alias][1]
+
+
+def state(alias: str) -> tuple[int, bool] | None:
+    """(epoch, is off) of the database; None where it has no such row."""
+    if not _ask(alias, THERE)[0]:
+        return None
+    epoch, is_off = _ask(alias, "SELECT epoch, is_off FROM caching_service")
+    return int(epoch), bool(is_off)
 
 
 def turn_off(alias: str) -> int | None:

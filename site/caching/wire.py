@@ -83,10 +83,13 @@ class Wire:
 
     def _connect(self) -> Any:
         pool = _client().connection_pool
-        connection = pool.make_connection()
-        connection.retry = Retry(NoBackoff(), 0)
-        connection.socket_timeout = settings().answer_seconds
-        connection.socket_connect_timeout = settings().answer_seconds
+        options = {
+            **pool.connection_kwargs,
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": settings().answer_seconds,
+            "socket_connect_timeout": settings().answer_seconds,
+        }
+        connection = pool.connection_class(**options)  # this thread's, so not one of the pool's
         connection.connect()
         self.run = _run_of(connection)
         self._connection = connection

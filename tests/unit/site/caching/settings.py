@@ -40,4 +40,9 @@ if _CONFIG:  # nothing is cached on SQLite
             "LOCATION": f"redis://127.0.0.1:{os.environ.get('CACHING_TEST_PORT', '26390')}/0",
         }
     }
-    CACHING = {"LEASE_SECONDS": 0.2, "PATIENCE_SECONDS": 0.2, "REST_SECONDS": 0.2}
+    CACHING = {
+        "LEASE_SECONDS": 0.2,
+        "OFF_SECONDS": 0.2,
+        "PATIENCE_SECONDS": 0.2,
+        "REST_SECONDS": 0.2,
+    }
