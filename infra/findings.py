@@ -95,8 +95,12 @@ def _database(d: Description, alias: str, there: Seen) -> Iterator[Finding]:
         yield from _error("target-down", f"{name} on {host}", parts["node"])
         yield from _error("target-down", f"Patroni of {name} on {host}", parts["cluster"])
     primaries = [host for host, node in nodes.items() if not node["follows"]]
-    if not primaries:
+    unheard = [host for host in hosts if host not in nodes]
+    if not primaries and not unheard:
         yield Finding("shard-down", f"{name} has no primary on {' or '.join(hosts)}")
+    elif not primaries:
+        why = f"nothing is heard of its node on {' and '.join(unheard)}"
+        yield Finding("shard-down", f"whether {name} has a primary is unknown: {why}")
     if len(primaries) > 1:
         yield Finding("shard-down", f"{name} has two primaries: {', '.join(primaries)}")
     yield from _members(name, hosts, told)
