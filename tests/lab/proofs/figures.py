@@ -20,8 +20,9 @@ def figures(cluster: Cluster) -> list[Row]:
     d = cluster.description
     app = cluster.host(d.apps[0].host)
     site = json.loads(app.ssh("cat", "/var/lib/fulcrum/site.json"))
-    rows: list[Row] = []
-    for monitor in site["monitors"]:
+    monitors, rows = site.get("monitors", []), list[Row]()
+    assert len(monitors) == len(d.monitors), f"the site knows of {monitors}, and not {d.monitors}"
+    for monitor in monitors:
         told: dict[str, Any] = there(app, "ask_prometheus", monitor, user="fulcrum")
         wanted = {f"{t.host}:{t.port}" for job in jobs(d) for t in job.targets}
         seen = {target["instance"]: target for target in told["targets"]}
