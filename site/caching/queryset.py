@@ -38,8 +38,10 @@ FORMS: dict[Any, str] = {
     FlatValuesListIterable: "values",
 }
 NEVER = 0
+PLAIN = Packing()
+UNKNOWN: Any = object()
 
-# (model, class, shape, kind) → tables that the query reads, or None where it cannot be kept.
+# (class, model, shape, kind) → tables that the query reads, or None where it cannot be kept.
 _tables: dict[Any, frozenset[str] | None] = {}
 
 
@@ -68,13 +70,13 @@ class CachedReads(RecordedQuerySet):
 
     def cache(self, timeout: int | None = None) -> Any:
         """The same query, its answers kept for `timeout` seconds (None: as long as usual)."""
-        clone = self._chain()
+        clone = self._clone()
         clone._seconds = timeout
         return clone
 
     def no_cache(self) -> Any:
         """The same query, asked of the database."""
-        clone = self._chain()
+        clone = self._clone()
         clone._seconds = NEVER
         return clone
 
@@ -135,20 +137,18 @@ class CachedReads(RecordedQuerySet):
         if question is None:
             return NotImplemented
         tables = self._tables(kind)
-        place = None if tables is None else self._place(scope, tables)
-        if place is None:
+        if tables is None:
             return NotImplemented
+        place = self._place(scope, tables)
         seconds = self._seconds or getattr(self.model, "cache_seconds", None) or settings().seconds
-        label = self.model._meta.label
-        packing = Packing() if kind in ("count", "exists") else Rows(self, place.alias)
         return remember(
             place,
-            label,
-            f"{label} {kind} {question}",
+            self.model._meta.label,
+            f"{kind} {question}",
             seconds,
-            packing,
+            PLAIN if kind in ("count", "exists") else Rows(self, place.alias),
             partial(self._ask, ask),
-            partial(self._ask_primary, ask, place.alias),
+            partial(self._ask_primary, ask),
         )
 
     def _ask(self, ask: Callable[[Any], Any], using: str | None = None) -> Any:
@@ -159,7 +159,7 @@ class CachedReads(RecordedQuerySet):
         self._form = FORMS.get(plain_queryset._iterable_class, "")
         return answer
 
-    def _ask_primary(self, ask: Callable[[Any], Any], alias: str) -> Any:
+    def _ask_primary(self, ask: Callable[[Any], Any]) -> Any:
         """Of a database that has every commit: an answer that is kept may not be an old one."""
         if not sharding().recorded:
             return self._ask(ask)
@@ -169,14 +169,20 @@ class CachedReads(RecordedQuerySet):
     def _tables(self, kind: str) -> frozenset[str] | None:
         """The tables that the query reads; None where its answer cannot be kept."""
         if self._steps is None:
-            return tables_in(self._sql()[0])
-        shape = (self.model, type(self), self._shape, kind)
-        if shape not in _tables:
+            return self._watched(tables_in(self._sql()[0]))
+        shape = (type(self), self.model, self._shape, kind)
+        found = _tables.get(shape, UNKNOWN)
+        if found is UNKNOWN:
             try:
-                _tables[shape] = tables_in(self._clone()._sql()[0])
+                found = self._watched(tables_in(self._clone()._sql()[0]))
             except (EmptyResultSet, FullResultSet):
                 return None
-        return _tables[shape]
+            _tables[shape] = found
+        return found
+
+    def _watched(self, tables: frozenset[str] | None) -> frozenset[str] | None:
+        """These tables, where every write to them is told to the place of the answer."""
+        return tables if tables is not None and tables <= self._watched_tables() else None
 
     def _compiled_question(self) -> str | None:
         """The SQL as text, where the queryset was not told in steps."""
@@ -207,7 +213,10 @@ class CachedReads(RecordedQuerySet):
     def _scope_for_cache(self) -> Any:
         raise NotImplementedError
 
-    def _place(self, scope: Any, tables: frozenset[str]) -> Place | None:
+    def _watched_tables(self) -> frozenset[str]:
+        raise NotImplementedError
+
+    def _place(self, scope: Any, tables: frozenset[str]) -> Place:
         raise NotImplementedError
 
 
@@ -249,13 +258,13 @@ class CachingAccountQuerySet(CachedReads, AccountQuerySet[Any]):  # type: ignore
         begun, now = self._begun, current_scope()
         if begun is None or begun.account_id is None or now not in (None, begun):
             return None
-        return begun
+        return begun if self._db is None or self._db == begun.alias() else None
 
-    def _place(self, scope: Scope, tables: frozenset[str]) -> Place | None:
-        if not tables <= shard_tables():
-            return None  # reference rows are a copy here, which has writes of its own
-        if self._db not in (None, scope.alias()):
-            return None
+    def _watched_tables(self) -> frozenset[str]:
+        """Not those of reference models: here they are a copy, which has writes of its own."""
+        return shard_tables()
+
+    def _place(self, scope: Scope, tables: frozenset[str]) -> Place:
         return of_account(scope)
 
 
@@ -279,8 +288,11 @@ class CachingQuerySet(CachedReads):
     def _scope_for_cache(self) -> Any:
         return CATALOG if self._db in (None, CATALOG) else None
 
-    def _place(self, scope: Any, tables: frozenset[str]) -> Place | None:
-        return of_tables(tables) if tables <= cached_tables() else None
+    def _watched_tables(self) -> frozenset[str]:
+        return cached_tables()
+
+    def _place(self, scope: Any, tables: frozenset[str]) -> Place:
+        return of_tables(tables)
 
 
 class CachingReferenceQuerySet(CachingQuerySet, ReferenceQuerySet[Any]):  # type: ignore[override]
@@ -289,5 +301,5 @@ class CachingReferenceQuerySet(CachingQuerySet, ReferenceQuerySet[Any]):  # type
     def _query_of_its_own(self) -> Any:
         return JoinedQuery(self.model)
 
-    def _ask_primary(self, ask: Callable[[Any], Any], alias: str) -> Any:
+    def _ask_primary(self, ask: Callable[[Any], Any]) -> Any:
         return self._ask(ask, CATALOG)

@@ -7,13 +7,12 @@ methods, and goes on as usual. A step of a shape that this process has not seen 
 once, so a wrong field name raises where it stands, as in Django.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from django.db import models
 from django.db.models.query import ModelIterable
 
-from caching.shapes import NotUnderstood, Step, is_lazy, plain, shape_of
+from caching.shapes import NotUnderstood, Step, is_lazy, plain, settled, shape_of
 
 __all__ = ["RecordedQuerySet"]
 
@@ -55,7 +54,6 @@ class RecordedQuerySet(models.QuerySet[Any]):
     _sticky_filter: bool
     _hints: dict[str, Any]
     _known_related_objects: dict[Any, Any]
-    _chain: Callable[[], Any]
 
     def _begin(self, model: Any, using: Any, hints: Any) -> None:
         """Instead of `__init__`: a queryset without a query."""
@@ -120,40 +118,47 @@ class RecordedQuerySet(models.QuerySet[Any]):
 
     def _step(self, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """A clone with one more step; None where it cannot be one."""
-        if self._steps is None or self._sticky_filter:
+        if self._steps is None or self._sticky_filter or (args and method in CONDITIONS):
             return None
-        step: Step = (method, args, tuple(named.items()))
+        step: Step = (method, args, settled(named) if named else ())
         try:
             shape = shape_of(step)
-            lazy = _tried.get((self.model, type(self), shape))
+            key = (self.model, type(self), shape)
+            is_good = _tried.get(key)
         except TypeError:  # something that cannot be hashed
             return None
-        if lazy is False or (method in CONDITIONS and not self._are_lazy(method, args, named)):
-            return None
-        clone = self._chain()
-        clone._defer_next_filter = False
-        clone._steps, clone._shape = (*self._steps, step), (*self._shape, shape)
-        if lazy is None:
-            clone._clone()._query  # noqa: B018 - raises what Django has against it
+        if is_good is None:
+            is_good = self._is_good(step)
             if len(_tried) < MOST_SHAPES:
-                _tried[self.model, type(self), shape] = True
-        return clone
+                _tried[key] = is_good
+        return self._with(step, shape) if is_good else None
 
-    def _are_lazy(self, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> bool:
-        return not args and is_lazy(self.model, named.items())
+    def _is_good(self, step: Step) -> bool:
+        """Whether such a step may be left untried. Raises what Django has against the first one."""
+        if step[0] in CONDITIONS and not is_lazy(self.model, step[2]):
+            return False
+        self._with(step, None)._query  # noqa: B018
+        return True
+
+    def _with(self, step: Step, shape: Any) -> Any:
+        clone = self._clone()
+        clone._defer_next_filter = False
+        clone._steps, clone._shape = (*self._steps, step), (*self._shape, shape)  # type: ignore[misc]
+        return clone
 
     def _question(self) -> str | None:
         """The steps as text, which no other steps have; None where there are none, or not plain."""
         if self._steps is None:
             return None
         try:
-            told = [
-                (method, args, [(name, plain(value)) for name, value in named])
-                for method, args, named in self._steps
-            ]
+            return repr(
+                [
+                    (method, args, [(name, plain(value)) for name, value in named] if named else ())
+                    for method, args, named in self._steps
+                ]
+            )
         except NotUnderstood:
             return None
-        return repr(told)
 
     # Django's methods, as steps where that is possible. (`or` would ask a queryset for its rows.)
 

@@ -53,7 +53,7 @@ def remember(
     if not identity:
         count(label, "off")
         return ask()
-    digest = _digest(f"{identity}\n{place.alias}\n{schema()}\n{question}")
+    digest = _digest(f"{identity}\n{place.alias}\n{schema()}\n{label}\n{question}")
     name = place.slot + digest
     try:
         found = store.look(place, digest)

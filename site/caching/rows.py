@@ -67,8 +67,10 @@ def _pack_columns(rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[Any]]:
 
 def _unpack_columns(kinds: list[str], columns: list[Any], number: int) -> Any:
     """Tuples, one a row."""
-    pairs = zip(kinds, columns, strict=True)
-    values = [unpack_column(kind, column, number) for kind, column in pairs]
+    values = [
+        column if kind == "" and column is not None else unpack_column(kind, column, number)
+        for kind, column in zip(kinds, columns, strict=True)
+    ]
     return zip(*values, strict=True) if values else [()] * number
 
 
@@ -155,7 +157,7 @@ def _maker(model: type[models.Model], names: list[str], alias: str) -> Callable[
 
     A model without an `__init__`, a `from_db` or signals of its own needs none of them called.
     """
-    if _is_plain(model) and not (pre_init.has_listeners(model) or post_init.has_listeners(model)):
+    if _is_plain(model) and not (_is_heard(pre_init, model) or _is_heard(post_init, model)):
         return _bare_maker(model, names, alias)
     attributes = {field.attname for field in model._meta.concrete_fields}
     fields = [name for name in names if name in attributes]
@@ -182,6 +184,10 @@ def _bare_maker(model: type[models.Model], names: list[str], alias: str) -> Call
         return row
 
     return make
+
+
+def _is_heard(signal: Any, model: Any) -> bool:
+    return bool(signal.receivers) and signal.has_listeners(model)
 
 
 @cache

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-__all__ = ["NotUnderstood", "Step", "is_lazy", "plain", "shape_of", "tables_in"]
+__all__ = ["NotUnderstood", "Step", "is_lazy", "plain", "settled", "shape_of", "tables_in"]
 
 Step = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
 
@@ -30,6 +30,7 @@ VOLATILE = re.compile(
     r"|routers_\w+)\b",
     re.I,
 )
+UNSAVED = object()  # is of no field's type, so Django gets to see the row itself
 TEXT = (models.CharField, models.TextField)
 NUMBER = (models.IntegerField,)  # AutoField and BigAutoField are of it too
 LOOKUPS = frozenset(
@@ -45,6 +46,8 @@ class NotUnderstood(Exception):
 def plain(value: Any) -> Any:
     """The value, as something whose repr() tells it from every other. Raises NotUnderstood."""
     kind = type(value)
+    if kind is int or kind is str:
+        return value
     if kind is datetime and value.tzinfo is not None:
         return ("moment", value.astimezone(UTC).isoformat())
     if kind in SIMPLE:
@@ -57,13 +60,33 @@ def plain(value: Any) -> Any:
     raise NotUnderstood(kind.__name__)
 
 
+def settled(named: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Named arguments that do not change any more: lists are copied, rows have a key."""
+    return tuple((name, _settled(value)) for name, value in named.items())
+
+
+def _settled(value: Any) -> Any:
+    if type(value) is list:
+        return tuple(value)
+    if isinstance(value, models.Model) and value.pk is None:
+        return UNSAVED
+    return value
+
+
 def shape_of(step: Step) -> Any:
-    """The step without values: names of fields stay, for they decide on tables."""
+    """The step without values: names of fields stay, for they decide on tables.
+
+    Raises TypeError for a step that can have none.
+    """
     method, args, named = step
     if method == "[:]":
-        return ("[:]",)
-    kinds = tuple((name, value.__class__) for name, value in named)
-    return (method, args, kinds)
+        return method
+    return (method, args, tuple([(name, _kind(value)) for name, value in named]))
+
+
+def _kind(value: Any) -> Any:
+    kind = type(value)
+    return (kind, frozenset(map(type, value))) if kind is tuple else kind
 
 
 def is_lazy(model: type[models.Model], conditions: Iterable[tuple[str, Any]]) -> bool:
