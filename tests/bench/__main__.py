@@ -7,6 +7,7 @@ from functools import partial
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.caching import caching_table
 from tests.bench.catalog import catalog_table
 from tests.bench.cluster import BENCH, infra
 from tests.bench.crashes import crashes_table
@@ -22,6 +23,7 @@ PARTS: dict[str, Callable[..., Table]] = {
     "routing": routing_table,
     "fan_out": fan_out_table,
     "replicas": replicas_table,
+    "caching": caching_table,
     "migrating": partial(migrating_table, rounds=3),
     "startup": startup_table,
     "seeding": seeding_table,

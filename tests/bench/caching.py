@@ -1,0 +1,146 @@
+"""What a cached answer and a write cost: ours, the libraries, and plain Django, in turn.
+
+Each side is a process of caching_worker. The libraries are installed into an environment of their
+own, for this bench alone.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tests.bench.caching_worker import ACCOUNT, ROWS
+from tests.bench.cluster import BENCH, config, owner, superuser
+from tests.variants import CHECKOUT, PYTHONPATH
+
+__all__ = ["bench_caching", "caching_table"]
+
+PEERS = ("cache-machine", "cacheops", "cachalot")
+SIDES = ("plain", "ours", *PEERS)
+TIMES = {"get": 100, "list": 50, "count": 100, "filter": 50, "save": 30}
+TIMES |= {"save in a transaction": 30, "bulk_create of 100": 3}
+TABLES = """
+    CREATE TABLE bench_author (
+        id bigint PRIMARY KEY DEFAULT routers_next_key(), account_id bigint NOT NULL,
+        name varchar(50) NOT NULL, UNIQUE (account_id, id));
+    CREATE TABLE bench_book (
+        id bigint PRIMARY KEY DEFAULT routers_next_key(), account_id bigint NOT NULL,
+        title varchar(50) NOT NULL, copies int NOT NULL, pages int NOT NULL, bought_at timestamptz,
+        read_at timestamptz, place varchar(50) NOT NULL, author_id bigint, UNIQUE (account_id, id));
+    CREATE INDEX ON bench_book (title);
+    CREATE TABLE IF NOT EXISTS caching_service (
+        id integer PRIMARY KEY CHECK (id = 1), epoch bigint NOT NULL, is_off boolean NOT NULL);
+    INSERT INTO caching_service VALUES (1, 1, false) ON CONFLICT DO NOTHING;
+"""
+FILL = """
+    INSERT INTO bench_author (account_id, name)
+    SELECT %(account)s, 'author ' || n FROM generate_series(1, 20) n;
+    INSERT INTO bench_book
+        (account_id, title, copies, pages, bought_at, read_at, place, author_id)
+    SELECT %(account)s, 'book ' || lpad(n::text, 3, '0'), 0, 300, now(), now(), 'upstairs',
+        (SELECT id FROM bench_author ORDER BY id OFFSET n %% 20 LIMIT 1)
+    FROM generate_series(1, %(rows)s) n;
+"""
+
+
+class Side:
+    """A process of caching_worker."""
+
+    def __init__(self, kind: str) -> None:
+        peer = kind in PEERS
+        python = _peers_python() if peer else sys.executable
+        environment = {"PYTHONPATH": "" if peer else PYTHONPATH}
+        script = [str(CHECKOUT / "tests" / "bench" / "caching_worker.py"), kind]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([python, *script], text=True, env=environment, **pipes)  # type: ignore[call-overload]
+        self._say(json.dumps({"database": _database(), "redis": config()["cache"]}))
+
+    def nanoseconds(self, query: str, times: int) -> float:
+        self._say(f"{query} {times}")
+        return float(self.process.stdout.readline())
+
+    def _say(self, line: str) -> None:
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def stop(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+
+
+def bench_caching(rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Query → side → microseconds, one a round. The sides take turns, beginning with another."""
+    found: dict[str, dict[str, list[float]]] = {q: {s: [] for s in SIDES} for q in TIMES}
+    with _tables():
+        sides = {kind: Side(kind) for kind in SIDES}
+        try:
+            for query, times in TIMES.items():
+                for number in range(rounds):
+                    turn = number % len(SIDES)
+                    for kind in (*SIDES[turn:], *SIDES[:turn]):
+                        spent = sides[kind].nanoseconds(query, times) / 1000
+                        found[query][kind].append(spent)
+        finally:
+            for side in sides.values():
+                side.stop()
+    return found
+
+
+@contextmanager
+def _tables() -> Iterator[None]:
+    connection = superuser("shard01")
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS bench_book, bench_author")
+        cursor.execute(f"SET ROLE {owner('shard01')['user']}")
+        cursor.execute(TABLES)
+        cursor.execute(FILL, {"account": ACCOUNT, "rows": ROWS})
+        cursor.execute("RESET ROLE")
+        cursor.execute("VACUUM ANALYZE bench_book")
+        try:
+            yield
+        finally:
+            cursor.execute("DROP TABLE bench_book, bench_author")
+    connection.close()
+
+
+def _peers_python() -> str:
+    """Of the libraries' environment, made where it is missing."""
+    place = BENCH.root.with_name("peers")
+    python = place / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        names = str(Path(__file__).with_name("peers.txt"))
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", names], check=True)
+    return str(python)
+
+
+def _database() -> dict[str, Any]:
+    given = config()["databases"]["shard01"]
+    login = {key.upper(): given[key] for key in ("host", "port", "name", "user", "password")}
+    return {
+        **login,
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": None,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+
+
+def caching_table(rounds: int = 11) -> Table:
+    """Medians of the rounds' ratios to plain Django."""
+    found = bench_caching(rounds)
+    table = Table("query", "plain us", *SIDES[1:], title="caching: warm, ratios to plain Django")
+    for query, sides in found.items():
+        ratios = [
+            statistics.median(a / b for a, b in zip(sides[kind], sides["plain"], strict=True))
+            for kind in SIDES[1:]
+        ]
+        plain = statistics.median(sides["plain"])
+        table.add_row(query, f"{plain:.0f}", *(f"{ratio:.2f}" for ratio in ratios))
+    table.caption = f"{rounds} rounds of {TIMES}, the sides in turn"
+    return table

@@ -1,0 +1,146 @@
+"""One side of the bench of the cache: a Django of its own that times what its parent asks for.
+
+`plain` has no cache; `ours` has `routers` and `caching`; the others are libraries, in an
+environment of their own. All have the same rows in the same tables, and the same Redis. A line on
+standard input names a query and how often; the answer is the nanoseconds of one.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+
+ACCOUNT, ROWS = 5, 200
+INSTALLED = {
+    "plain": [],
+    "ours": ["routers", "caching"],
+    "cache-machine": ["caching"],
+    "cacheops": ["cacheops"],
+    "cachalot": ["cachalot"],
+}
+
+
+def main(kind: str, given: dict[str, Any]) -> None:
+    import django
+
+    configure(kind, given)
+    django.setup()
+    queries = make_queries(*make_models(kind))
+    for line in sys.stdin:
+        name, _, times = line.rpartition(" ")
+        print(timed(queries[name], int(times)), flush=True)
+
+
+def configure(kind: str, given: dict[str, Any]) -> None:
+    database, redis = given["database"], given["redis"]
+    backend = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis}
+    ours = kind == "ours"
+    settings.configure(
+        INSTALLED_APPS=INSTALLED[kind],
+        DATABASES={"default": database} | ({"shard01": database} if ours else {}),
+        DATABASE_ROUTERS=["routers.router.ShardRouter"] if ours else [],
+        SHARDING={"SHARDS": {"shard01": 1}},
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        SECRET_KEY="a bench's",
+        CACHES={"default": backend} if kind != "plain" else {},
+        CACHING={} if ours else None,
+        CACHEOPS_REDIS=redis,
+        CACHEOPS={"*.*": {"ops": "all", "timeout": 3600}},
+        CACHE_COUNT_TIMEOUT=3600,
+        USE_TZ=True,
+    )
+
+
+def make_models(kind: str) -> tuple[Any, Any]:
+    """(author, book) of that side."""
+    from django.db import models
+
+    base: Any = models.Model
+    extra: dict[str, Any] = {"account_id": models.BigIntegerField(default=ACCOUNT)}
+    meta: Any = object
+    if kind == "ours":
+        from caching.managers import CachingManager
+        from routers.models import ShardedModel
+
+        base, meta = ShardedModel, ShardedModel.Meta
+        extra = {"objects": CachingManager()}
+    if kind == "cache-machine":
+        from caching.base import (  # type: ignore[import-not-found]
+            CachingManager as TheirManager,
+        )
+        from caching.base import CachingMixin
+
+        class Mixed(CachingMixin, models.Model):  # type: ignore[misc]
+            class Meta:
+                abstract = True
+
+        base, extra = Mixed, {**extra, "objects": TheirManager()}
+
+    def model(name: str, **columns: Any) -> Any:
+        bases = (meta,) if meta is not object else ()
+        about = type("Meta", bases, {"app_label": "bench", "db_table": f"bench_{name.lower()}"})
+        return type(name, (base,), {"__module__": __name__, "Meta": about, **extra, **columns})
+
+    author = model("Author", name=models.CharField(max_length=50))
+    book = model(
+        "Book",
+        title=models.CharField(max_length=50),
+        copies=models.IntegerField(default=0),
+        pages=models.IntegerField(default=300),
+        bought_at=models.DateTimeField(null=True),
+        read_at=models.DateTimeField(null=True),
+        place=models.CharField(max_length=50, default="upstairs"),
+        author=models.ForeignKey(author, models.CASCADE, null=True, related_name="books"),
+    )
+    return author, book
+
+
+def make_queries(author: Any, book: Any) -> dict[str, Callable[[], object]]:
+    from django.db import transaction
+
+    if hasattr(book, "routers_placement"):
+        from routers import ShardMap, account_context
+        from routers.shard_map import use_map
+
+        use_map(ShardMap.even(["shard01"]))
+        account_context(ACCOUNT).__enter__()
+    first = book.objects.order_by("title")[0]
+    alias = first._state.db
+
+    def save() -> None:
+        first.copies += 1
+        first.save()
+
+    def save_in_transaction() -> None:
+        with transaction.atomic(using=alias):
+            save()
+
+    def bulk_create() -> None:
+        book.objects.bulk_create([book(title="zzz", account_id=ACCOUNT) for _ in range(100)])
+
+    return {
+        "get": lambda: book.objects.get(pk=first.pk),
+        "list": lambda: list(book.objects.select_related("author").order_by("title")[:20]),
+        "count": lambda: book.objects.count(),
+        "filter": lambda: list(book.objects.filter(title="book 007", copies=0)),
+        "save": save,
+        "save in a transaction": save_in_transaction,
+        "bulk_create of 100": bulk_create,
+    }
+
+
+def timed(query: Callable[[], object], times: int) -> float:
+    """Nanoseconds of one, once it was asked twice."""
+    query()
+    query()
+    began = time.perf_counter_ns()
+    for _ in range(times):
+        query()
+    return (time.perf_counter_ns() - began) / times
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.stdin.readline()))
