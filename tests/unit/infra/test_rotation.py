@@ -174,7 +174,7 @@ def test_poolers_and_postgresql_have_the_same_verifiers_at_every_step(
 def test_a_second_login_has_its_roles_rights_and_a_former_one_none(change: list[Cluster]) -> None:
     text = roles(change[-1])
     assert "GRANT fulcrum_app TO fulcrum_app_b;" in text
-    assert "ALTER ROLE fulcrum_app NOLOGIN PASSWORD NULL" in text
+    assert "ALTER ROLE fulcrum_app LOGIN PASSWORD NULL" in text
     assert "ALTER ROLE fulcrum_owner_b SET role = 'fulcrum_owner';" in text
     assert "CREATE ROLE fulcrum_app_b" not in roles(change[0])
 
