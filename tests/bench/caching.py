@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import redis
 from rich.table import Table
 
 from tests.bench.caching_worker import ACCOUNT, ROWS
@@ -77,7 +78,8 @@ class Side:
 def bench_caching(rounds: int) -> dict[str, dict[str, list[float]]]:
     """Query → side → microseconds, one a round. The sides take turns, beginning with another."""
     found: dict[str, dict[str, list[float]]] = {q: {s: [] for s in SIDES} for q in TIMES}
-    with _tables():
+    with _tables(), redis.Redis.from_url(config()["cache"]) as client:
+        client.flushdb()
         sides = {kind: Side(kind) for kind in SIDES}
         try:
             for query, times in TIMES.items():
