@@ -75,6 +75,7 @@ class Wire:
     def close(self) -> None:
         """Hang up; the next call connects."""
         connection, self._connection = self._connection, None
+        self._socket = self._reader = None
         if connection is not None:
             connection.disconnect()
 
@@ -138,6 +139,9 @@ def is_resting() -> bool:
 def forget() -> None:
     """Leave this thread's connection, and try Redis again at once: for tests, and after a fork."""
     global _local
+    held: Wire | None = getattr(_local, "wire", None)
+    if held is not None:
+        held.close()
     _local = threading.local()
     _Rest.until = 0.0
 

@@ -9,7 +9,6 @@ A function that writes inside a SELECT cannot be seen: `caching.touch()` tells o
 cache bump` of what was written past Django.
 """
 
-import re
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -19,16 +18,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from caching import service, store
 from caching.conf import settings
-from caching.places import (
-    Place,
-    cached_tables,
-    has_cached_accounts,
-    is_managed,
-    of_account,
-    of_tables,
-)
+from caching.places import Place, is_managed, of_tables
+from caching.statements import concerned, concerns, is_read
 from caching.wire import RedisAway
-from routers.conf import CATALOG
 from routers.context import account_context, current_scope
 from routers.direct import sqlstate
 from routers.exceptions import RoutingError
@@ -37,22 +29,10 @@ __all__ = [
     "Transaction",
     "bump_account",
     "bump_database",
-    "is_read",
     "touch_account",
     "transaction_of",
     "watch",
 ]
-
-READS = frozenset(
-    "SELECT SAVEPOINT RELEASE ROLLBACK SET RESET SHOW BEGIN START COMMIT END ABORT LISTEN UNLISTEN"
-    " NOTIFY DECLARE FETCH MOVE CLOSE CREATE VACUUM ANALYZE REINDEX COMMENT GRANT REVOKE LOCK"
-    " CHECKPOINT DEALLOCATE DISCARD PREPARE VALUES TABLE".split()
-)
-MAYBE = frozenset({"WITH", "EXPLAIN"})
-WRITING = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|EXECUTE)\b", re.I)
-FOR_UPDATE = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b", re.I)
-TARGET = re.compile(r'\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:ONLY\s+)?"?(\w+)"?', re.I)
-FIRST_WORD = re.compile(r"[\s(]*(\w+)")
 
 
 class Transaction:
@@ -207,53 +187,19 @@ def _execute(
     if connection.in_atomic_block or not connection.autocommit:
         _note(connection, sql)
         return execute(sql, params, many, context)
-    if not _concerns(connection.alias, sql):
+    if not concerns(connection.alias, sql):
         return execute(sql, params, many, context)
     with transaction.atomic(using=connection.alias, savepoint=False):
         _note(connection, sql)
         return execute(sql, params, many, context)
 
 
-def is_read(sql: Any) -> bool:
-    """Whether the statement is known to change no rows."""
-    if not isinstance(sql, str):
-        return False
-    if sql[:7] == "SELECT " and ";" not in sql:
-        return True
-    found = FIRST_WORD.match(sql)
-    word = found[1].upper() if found else ""
-    if word not in READS and word not in MAYBE:
-        return False
-    return not WRITING.search(FOR_UPDATE.sub("", sql)) if word in MAYBE or ";" in sql else True
-
-
 def _note(connection: Any, sql: Any) -> None:
     written: Transaction | None = connection.__dict__.get("caching_transaction")
     if written is None:
         return
-    places = _concerned(connection.alias, sql)
+    places = concerned(connection.alias, sql)
     if places is None:
         written.everything = True
     else:
         written.places.update(places)
-
-
-def _concerns(alias: str, sql: Any) -> bool:
-    places = _concerned(alias, sql)
-    return places is None or bool(places)
-
-
-def _concerned(alias: str, sql: Any) -> list[Place] | None:
-    """The places whose entries may be wrong after that statement; None for all of the database."""
-    if alias == CATALOG:
-        tables = cached_tables()
-        target = TARGET.match(sql) if isinstance(sql, str) and ";" not in sql else None
-        if target:
-            tables &= {target[1]}
-        return [of_tables(frozenset({table})) for table in tables]
-    if not has_cached_accounts():
-        return []
-    scope = current_scope()
-    if scope is None or scope.account_id is None:
-        return None
-    return [of_account(scope)]

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 import caching
 from caching import service
-from caching.writes import is_read
+from caching.statements import is_read
 from routers import account_atomic, account_context, all_accounts, shard_of
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Author, Book, Cover, Publisher, Tag, Tagging

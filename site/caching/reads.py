@@ -1,0 +1,214 @@
+"""How a queryset's rows, counts and single rows come from the cache, whatever kind its model is."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.models.query import (
+    FlatValuesListIterable,
+    ModelIterable,
+    ValuesIterable,
+    ValuesListIterable,
+)
+
+from caching.conf import settings
+from caching.places import Place
+from caching.recording import RecordedQuerySet
+from caching.remember import Packing, remember
+from caching.rows import pack_rows, unpack_rows
+from caching.shapes import NotUnderstood, plain, tables_in
+from routers.conf import settings as sharding
+from routers.replicas.reads import HomeRows
+from routers.replicas.unit import primary_only
+
+__all__ = ["CachedReads"]
+
+FORMS: dict[Any, str] = {
+    ModelIterable: "instances",
+    HomeRows: "instances",
+    ValuesIterable: "dicts",
+    ValuesListIterable: "tuples",
+    FlatValuesListIterable: "values",
+}
+NEVER = 0
+PLAIN = Packing()
+UNKNOWN: Any = object()
+
+# (class, model, shape, kind) → tables that the query reads, or None where it cannot be kept.
+_tables: dict[Any, frozenset[str] | None] = {}
+
+
+class Rows(Packing):
+    """Rows of one queryset."""
+
+    def __init__(self, queryset: Any, alias: str) -> None:
+        self.queryset, self.alias = queryset, alias
+
+    def pack(self, answer: Any) -> Any:
+        known = frozenset(field.name for field in self.queryset._known_related_objects)
+        return pack_rows(self.queryset._form, self.queryset.model, answer, known)
+
+    def unpack(self, packed: Any) -> Any:
+        rows = unpack_rows(self.queryset.model, packed, self.alias)
+        if self.queryset._known_related_objects:
+            self.queryset._relate_known(rows)
+        return rows
+
+
+class CachedReads(RecordedQuerySet):
+    """What the three kinds of queryset have in common."""
+
+    _form = ""  # of the rows that were asked of the database: one of FORMS
+    _seconds: int | None = None  # None: the model's or the project's; NEVER: not cached
+
+    def cache(self, timeout: int | None = None) -> Any:
+        """The same query, its answers kept for `timeout` seconds (None: as long as usual)."""
+        clone = self._clone()
+        clone._seconds = timeout
+        return clone
+
+    def no_cache(self) -> Any:
+        """The same query, asked of the database."""
+        clone = self._clone()
+        clone._seconds = NEVER
+        return clone
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        if self._steps is None or self._result_cache is not None:
+            return super().get(*args, **kwargs)
+        asked = self.filter(*args, **kwargs) if args or kwargs else self
+        rows = asked._remembered("get", asked._one)
+        if rows is NotImplemented:
+            return super().get(*args, **kwargs)
+        if not rows:
+            name = self.model._meta.object_name
+            raise self.model.DoesNotExist(f"{name} matching query does not exist.")
+        return rows[0]
+
+    def count(self) -> int:
+        if self._result_cache is None:
+            number = self._remembered("count", lambda plain: plain.count())
+            if number is not NotImplemented:
+                return int(number)
+        return super().count()
+
+    def exists(self) -> bool:
+        if self._result_cache is None:
+            found = self._remembered("exists", lambda plain: plain.exists())
+            if found is not NotImplemented:
+                return bool(found)
+        return super().exists()
+
+    def _fetch_all(self) -> None:
+        if self._result_cache is None:
+            rows = self._remembered("rows", lambda plain: list(plain))
+            if rows is not NotImplemented:
+                self._result_cache = rows
+        super()._fetch_all()
+
+    def _clone(self) -> Any:
+        clone = super()._clone()
+        clone._seconds = self._seconds
+        return clone
+
+    @staticmethod
+    def _one(plain_queryset: Any) -> list[Any]:
+        """Its row in a list, empty where there is none. Raises MultipleObjectsReturned."""
+        try:
+            return [plain_queryset.get()]
+        except plain_queryset.model.DoesNotExist:
+            return []
+
+    def _remembered(self, kind: str, ask: Callable[[Any], Any]) -> Any:
+        """What `ask` makes of this queryset; NotImplemented where the cache has no part in it."""
+        if self._seconds == NEVER or self._for_write or not settings().enabled:
+            return NotImplemented
+        scope = self._scope_for_cache()
+        if scope is None:
+            return NotImplemented
+        question = self._question() or self._compiled_question()
+        if question is None:
+            return NotImplemented
+        tables = self._tables(kind)
+        if tables is None:
+            return NotImplemented
+        place = self._place(scope, tables)
+        seconds = self._seconds or getattr(self.model, "cache_seconds", None) or settings().seconds
+        return remember(
+            place,
+            self.model._meta.label,
+            f"{kind} {question}",
+            seconds,
+            PLAIN if kind in ("count", "exists") else Rows(self, place.alias),
+            partial(self._ask, ask),
+            partial(self._ask_primary, ask),
+        )
+
+    def _ask(self, ask: Callable[[Any], Any], using: str | None = None) -> Any:
+        plain_queryset = self.no_cache()
+        plain_queryset._db = using or self._db
+        plain_queryset._prefetch_related_lookups = ()
+        answer = ask(plain_queryset)
+        self._form = FORMS.get(plain_queryset._iterable_class, "")
+        return answer
+
+    def _ask_primary(self, ask: Callable[[Any], Any]) -> Any:
+        """Of a database that has every commit: an answer that is kept may not be an old one."""
+        if not sharding().recorded:
+            return self._ask(ask)
+        with primary_only():
+            return self._ask(ask)
+
+    def _tables(self, kind: str) -> frozenset[str] | None:
+        """The tables that the query reads; None where its answer cannot be kept."""
+        if self._steps is None:
+            return self._watched(tables_in(self._sql()[0]))
+        shape = (type(self), self.model, self._shape, kind)
+        found = _tables.get(shape, UNKNOWN)
+        if found is UNKNOWN:
+            try:
+                found = self._watched(tables_in(self._clone()._sql()[0]))
+            except (EmptyResultSet, FullResultSet):
+                return None
+            _tables[shape] = found
+        return found
+
+    def _watched(self, tables: frozenset[str] | None) -> frozenset[str] | None:
+        """These tables, where every write to them is told to the place of the answer."""
+        return tables if tables is not None and tables <= self._watched_tables() else None
+
+    def _compiled_question(self) -> str | None:
+        """The SQL as text, where the queryset was not told in steps."""
+        query = self.query
+        if query.select_for_update or query.combinator or query.extra_tables:
+            return None
+        if self._iterable_class not in FORMS:
+            return None
+        try:
+            sql, params = self._sql()
+            told = repr((sql, [plain(value) for value in params]))
+        except (EmptyResultSet, FullResultSet, NotUnderstood):
+            return None
+        return f"{self._iterable_class.__name__} {self._fields} {told}"
+
+    def _sql(self) -> tuple[str, Any]:
+        compiler = self.query.get_compiler(using=self.db)
+        return compiler.as_sql()
+
+    def _relate_known(self, rows: list[Any]) -> None:
+        """As ModelIterable does for what a related manager knows."""
+        for field, known in self._known_related_objects.items():
+            for row in rows:
+                other = known.get(getattr(row, field.attname))
+                if other is not None and not field.is_cached(row):
+                    setattr(row, field.name, other)
+
+    def _scope_for_cache(self) -> Any:
+        raise NotImplementedError
+
+    def _watched_tables(self) -> frozenset[str]:
+        raise NotImplementedError
+
+    def _place(self, scope: Any, tables: frozenset[str]) -> Place:
+        raise NotImplementedError
