@@ -18,8 +18,9 @@ TLS = "/etc/fulcrum/tls"
 UNIT = "/etc/systemd/system/redis-server@.service.d/fulcrum.conf"
 
 RIGHTS = {
-    # Everything with keys, scripts and channels; nothing that looks at or changes the server.
-    "app": "~* &* +@all -@admin -@dangerous",
+    # Everything with keys, scripts and channels; nothing that changes the server, and of what looks
+    # at it only INFO: the cache notices by it that this is another Redis than before.
+    "app": "~* &* +@all -@admin -@dangerous +info",
     # Settings and users, without a look at any key.
     "admin": "resetchannels +ping +acl|load +acl|log +config +info +client",
     # What redis_exporter asks, and how long and large the broker's queues are.

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -172,7 +173,8 @@ class Traffic:
 
     def lost(self) -> list[str]:
         """Invitations that were acknowledged and are not there, of all accounts."""
-        return [code for client in self.clients for code in client.lost()]
+        with ThreadPoolExecutor(len(self.clients)) as pool:
+            return [code for lost in pool.map(Client.lost, self.clients) for code in lost]
 
     @contextmanager
     def running(self) -> Iterator[None]:
