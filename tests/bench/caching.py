@@ -4,20 +4,19 @@ Each side is a process of caching_worker. The libraries are installed into an en
 own, for this bench alone.
 """
 
-import json
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import redis
 from rich.table import Table
 
 from tests.bench.caching_worker import ACCOUNT, ROWS
 from tests.bench.cluster import BENCH, config, owner, superuser
+from tests.bench.side import Side, shard_settings
 from tests.variants import CHECKOUT, PYTHONPATH
 
 __all__ = ["bench_caching", "caching_table"]
@@ -50,29 +49,13 @@ FILL = """
 """
 
 
-class Side:
+def _side(kind: str) -> Side:
     """A process of caching_worker."""
-
-    def __init__(self, kind: str) -> None:
-        peer = kind in PEERS
-        python = _peers_python() if peer else sys.executable
-        environment = {"PYTHONPATH": "" if peer else PYTHONPATH}
-        script = [str(CHECKOUT / "tests" / "bench" / "caching_worker.py"), kind]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen([python, *script], text=True, env=environment, **pipes)  # type: ignore[call-overload]
-        self._say(json.dumps({"database": _database(), "redis": config()["cache"]}))
-
-    def nanoseconds(self, query: str, times: int) -> float:
-        self._say(f"{query} {times}")
-        return float(self.process.stdout.readline())
-
-    def _say(self, line: str) -> None:
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def stop(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
+    peer = kind in PEERS
+    python = _peers_python() if peer else sys.executable
+    script = str(CHECKOUT / "tests" / "bench" / "caching_worker.py")
+    first = {"database": shard_settings(), "redis": config()["cache"]}
+    return Side([python, script, kind], first, {"PYTHONPATH": "" if peer else PYTHONPATH})
 
 
 def bench_caching(rounds: int) -> dict[str, dict[str, list[float]]]:
@@ -80,7 +63,7 @@ def bench_caching(rounds: int) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {q: {s: [] for s in SIDES} for q in TIMES}
     with _tables(), redis.Redis.from_url(config()["cache"]) as client:
         client.flushdb()
-        sides = {kind: Side(kind) for kind in SIDES}
+        sides = {kind: _side(kind) for kind in SIDES}
         try:
             for query, times in TIMES.items():
                 for number in range(rounds):
@@ -120,17 +103,6 @@ def _peers_python() -> str:
         names = str(Path(__file__).with_name("peers.txt"))
         subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", names], check=True)
     return str(python)
-
-
-def _database() -> dict[str, Any]:
-    given = config()["databases"]["shard01"]
-    login = {key.upper(): given[key] for key in ("host", "port", "name", "user", "password")}
-    return {
-        **login,
-        "ENGINE": "django.db.backends.postgresql",
-        "CONN_MAX_AGE": None,
-        "DISABLE_SERVER_SIDE_CURSORS": True,
-    }
 
 
 def caching_table(rounds: int = 11) -> Table:

@@ -4,20 +4,17 @@ Two processes hold a Django each (see routing_worker) and take turns, so that bo
 noise. The plain one asks once as the library does, with the account in the query, and once without.
 """
 
-import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from rich.table import Table
 
-from tests.bench.cluster import config, owner, superuser
+from tests.bench.cluster import owner, superuser
 from tests.bench.routing_worker import ROWS
-from tests.variants import CHECKOUT
+from tests.bench.side import Side, shard_settings
 
 __all__ = ["bench_routing", "nanoseconds", "routing_table"]
 
@@ -41,28 +38,6 @@ class Compared:
     query: str
     plain_us: float
     ratios: list[float]
-
-
-class Side:
-    """A process of routing_worker."""
-
-    def __init__(self, kind: str) -> None:
-        command = [sys.executable, "-m", "tests.bench.routing_worker", kind]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, cwd=CHECKOUT, text=True, **pipes)  # type: ignore[call-overload]
-        self._say(json.dumps(_database()))
-
-    def nanoseconds(self, query: str, times: int) -> float:
-        self._say(f"{query} {times}")
-        return float(self.process.stdout.readline())
-
-    def _say(self, line: str) -> None:
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def stop(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
 
 
 def bench_routing(rounds: int) -> list[Compared]:
@@ -93,12 +68,17 @@ def _compare(query: str, plain: Side, routed: Side, rounds: int) -> Compared:
 
 @contextmanager
 def _sides() -> Iterator[tuple[Side, Side]]:
-    sides = Side("plain"), Side("routed")
+    sides = _side("plain"), _side("routed")
     try:
         yield sides
     finally:
         for side in sides:
             side.stop()
+
+
+def _side(kind: str) -> Side:
+    """A process of routing_worker."""
+    return Side([sys.executable, "-m", "tests.bench.routing_worker", kind], shard_settings())
 
 
 @contextmanager
@@ -117,17 +97,6 @@ def _table() -> Iterator[None]:
         finally:
             cursor.execute("DROP TABLE shop_order CASCADE")
     connection.close()
-
-
-def _database() -> dict[str, Any]:
-    given = config()["databases"]["shard01"]
-    login = {key.upper(): given[key] for key in ("host", "port", "name", "user", "password")}
-    return {
-        **login,
-        "ENGINE": "django.db.backends.postgresql",
-        "CONN_MAX_AGE": None,
-        "DISABLE_SERVER_SIDE_CURSORS": True,
-    }
 
 
 def routing_table() -> Table:

@@ -15,9 +15,8 @@ from infra.authority import Authority, names_of
 from infra.credentials import Credentials
 from infra.errors import ClusterError
 from infra.inventory_read import read_inventory
-from infra.layout import CHECKOUT
+from tests.unit.infra.example import EXAMPLE
 
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 NAMES = ["10.0.0.1", "db1", "shard01"]
 
 

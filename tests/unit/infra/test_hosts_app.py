@@ -10,9 +10,8 @@ from infra.authority import Authority
 from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts, HostFile, files, variables
 from infra.inventory_read import read_inventory
-from infra.layout import CHECKOUT
+from tests.unit.infra.example import EXAMPLE
 
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 FACTS = Facts(memory_mb=4096, cores=2)
 CA = "/etc/fulcrum/tls/ca.crt"
 

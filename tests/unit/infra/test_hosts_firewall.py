@@ -6,10 +6,8 @@ from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts
 from infra.hosts.firewall import files, ways
 from infra.inventory_read import read_inventory
-from infra.layout import CHECKOUT
 from infra.schema import Description
-
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
+from tests.unit.infra.example import EXAMPLE
 
 
 @pytest.fixture(scope="module")

@@ -1,41 +1,18 @@
 """The pooler's files of real hosts, and what looks after its processes there."""
 
-import importlib.util
 import os
 import re
 import shutil
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from infra.authority import Authority
-from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts, HostFile, files, variables
 from infra.hosts.ports import local_port
-from infra.inventory_read import read_inventory
-from infra.layout import CHECKOUT
 from infra.schema import Description, Node, Shard
+from tests.unit.infra.example import tool
 
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 FACTS = Facts(memory_mb=4096, cores=4)
-
-
-def tool(name: str) -> ModuleType:
-    """A program that the role puts on the host."""
-    path = CHECKOUT / "ansible" / "roles" / "pooler" / "files" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    description = read_inventory(EXAMPLE).description
-    return Cluster(description, Credentials.generate(), Authority.make("example"))
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +126,7 @@ def test_a_file_that_pgbouncer_does_not_understand_is_refused(
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
     if not program:
         pytest.skip("needs pgbouncer")
-    pooler_check, file = tool("pooler_check"), tmp_path / "file"
+    pooler_check, file = tool("pooler", "pooler_check"), tmp_path / "file"
     file.write_text(text)
     user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--")
     monkeypatch.setattr(pooler_check, "AS_USER", user)
@@ -157,13 +134,13 @@ def test_a_file_that_pgbouncer_does_not_understand_is_refused(
 
 
 def test_the_settings_of_a_process_are_read(made: dict[str, HostFile]) -> None:
-    settings = tool("fulcrum_pooler").settings(made["process-1.ini"].content)
+    settings = tool("pooler", "fulcrum_pooler").settings(made["process-1.ini"].content)
     assert settings["peer_id"] == "1"
     assert settings.keys() >= {"listen_addr", "listen_port", "so_reuseport", "unix_socket_dir"}
 
 
 def test_the_table_adds_up() -> None:
-    fulcrum_pooler = tool("fulcrum_pooler")
+    fulcrum_pooler = tool("pooler", "fulcrum_pooler")
     pool = {"database": "shard01", "cl_active": "3", "cl_waiting": "2"}
     pool |= {"maxwait": "1", "maxwait_us": "250000", "sv_active": "4", "sv_idle": "1"}
     pool |= {"sv_used": "0", "sv_login": "1"}

@@ -5,19 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from infra import hosts
-from infra.authority import Authority
-from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts
 from infra.hosts.ports import local_port
-from infra.inventory_read import read_inventory
 from infra.layout import CHECKOUT
 from infra.tuning import tuning
 
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 FACTS = Facts(memory_mb=16384, cores=8)
 SERVER: dict[str, Any] = {
     "memory_mb": 16384,
@@ -27,12 +22,6 @@ SERVER: dict[str, Any] = {
     "alone": True,
     "max_connections": 200,
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    description = read_inventory(EXAMPLE).description
-    return Cluster(description, Credentials.generate(), Authority.make("example"))
 
 
 def content(cluster: Cluster, service: str, host: str, path: str, facts: Facts = FACTS) -> str:

@@ -1,45 +1,22 @@
 """Redis of real hosts: the files, the users, and what gives a running server its settings."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import redis
 
-from infra.authority import Authority
-from infra.credentials import Credentials
 from infra.hosts import Cluster, Facts, HostFile, files, variables
 from infra.hosts.redis import redis_url
-from infra.inventory_read import read_inventory
-from infra.layout import CHECKOUT
 from infra.rotation import Rotation
+from tests.unit.infra.example import tool
 
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 FACTS = Facts(memory_mb=4096, cores=4)
-
-
-def tool(name: str) -> ModuleType:
-    """A program that the role puts on the host."""
-    path = CHECKOUT / "ansible" / "roles" / "redis" / "files" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    description = read_inventory(EXAMPLE).description
-    return Cluster(description, Credentials.generate(), Authority.make("example"))
 
 
 def made(cluster: Cluster, host: str) -> dict[str, HostFile]:
@@ -55,7 +32,9 @@ def test_cache_forgets_and_broker_does_not(cluster: Cluster) -> None:
 
 
 def test_nobody_is_served_without_tls(cluster: Cluster) -> None:
-    settings = tool("fulcrum_redis").settings(made(cluster, "app1")["redis-cache.conf"].content)
+    settings = tool("redis", "fulcrum_redis").settings(
+        made(cluster, "app1")["redis-cache.conf"].content
+    )
     assert (settings["port"], settings["tls-port"]) == ("0", "6379")
     assert settings["bind"] == cluster.description.addresses["app1"]
     assert "requirepass" not in settings
@@ -153,7 +132,7 @@ def test_a_file_that_redis_does_not_understand_is_refused(
 ) -> None:
     if not shutil.which("redis-server"):
         pytest.skip("needs redis-server")
-    redis_check, file = tool("redis_check"), tmp_path / "file"
+    redis_check, file = tool("redis", "redis_check"), tmp_path / "file"
     file.write_text(text)
     user = ("setpriv", "--reuid=redis", "--regid=redis", "--clear-groups", "--")
     monkeypatch.setattr(redis_check, "AS_USER", user)
@@ -161,6 +140,6 @@ def test_a_file_that_redis_does_not_understand_is_refused(
 
 
 def test_sizes_are_compared_as_redis_says_them() -> None:
-    fulcrum_redis = tool("fulcrum_redis")
+    fulcrum_redis = tool("redis", "fulcrum_redis")
     assert fulcrum_redis.plain("64mb") == str(64 * 1024 * 1024)
     assert fulcrum_redis.settings('dir "/a b"\nsave ""\n# no\n') == {"dir": "/a b", "save": ""}

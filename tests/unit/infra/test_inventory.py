@@ -14,11 +14,10 @@ from infra.cli import main
 from infra.errors import ClusterError, DescriptionError, InventoryError
 from infra.inventory_read import read_inventory
 from infra.inventory_variables import DEFAULTS, KNOWN
-from infra.layout import CHECKOUT
 from infra.schema import Description
 from tests.lab.inventory import write_inventory
+from tests.unit.infra.example import EXAMPLE
 
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 HOSTS, CLUSTER = "hosts.yml", "group_vars/all/cluster.yml"
 
 

@@ -13,10 +13,8 @@ from infra.hosts import Cluster, Facts
 from infra.inventory import describe, without
 from infra.inventory_places import Places
 from infra.inventory_read import read_inventory
-from infra.layout import CHECKOUT
 from infra.schema import Description
-
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
+from tests.unit.infra.example import EXAMPLE
 
 
 def left_out(path: Path, shard: str) -> Description:

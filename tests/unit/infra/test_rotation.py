@@ -16,10 +16,9 @@ from infra.credentials import Credentials
 from infra.errors import ClusterError
 from infra.hosts import Cluster, Facts, files, services
 from infra.inventory_read import read_inventory
-from infra.layout import CHECKOUT
 from infra.rotation import KEY_LIFE, LOGINS, ROTATED, UNTOUCHED, Rotation
+from tests.unit.infra.example import EXAMPLE
 
-EXAMPLE = CHECKOUT / "ansible" / "inventories" / "example"
 FACTS = Facts(memory_mb=4096, cores=4)
 SERVERS = {"pooler", "postgresql", "redis"}
 """What accepts a login. Patroni, a client, is in postgresql."""
