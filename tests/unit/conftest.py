@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.databases import CONFIG
 from tests.variants import PYTHONPATH
-
-CONFIG = os.environ.get("FULCRUM_CONFIG")
 
 
 def run_as_owner(*command: str) -> None:

@@ -1,8 +1,6 @@
 """A Django project that has `routers` and nothing of the site: what a team that takes it has."""
 
-import json
-import os
-from pathlib import Path
+from tests.unit.databases import CONFIG, database
 
 SECRET_KEY = "tests only"
 USE_TZ = True
@@ -12,7 +10,7 @@ INSTALLED_APPS = [
     "tests.unit.routers.shop",
 ]
 # The admin's tests. On PostgreSQL the catalog is the site suite's too, with users of its own.
-if not os.environ.get("FULCRUM_CONFIG"):
+if not CONFIG:
     INSTALLED_APPS += [
         "django.contrib.auth",
         "django.contrib.sessions",
@@ -27,21 +25,9 @@ ROOT_URLCONF = "tests.unit.routers.urls"
 MIDDLEWARE = ["routers.middleware.AccountMiddleware"]
 
 _ALIASES = ["default", "shard01", "shard02", "shard03"]
-_CONFIG = os.environ.get("FULCRUM_CONFIG")
 
 
-def _database(alias: str) -> dict[str, object]:
-    if not _CONFIG:
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    given = json.loads(Path(_CONFIG).read_text())["databases"][alias]
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "DISABLE_SERVER_SIDE_CURSORS": True,
-        **{key.upper(): given[key] for key in ("host", "port", "name", "user", "password")},
-    }
-
-
-DATABASES = {alias: _database(alias) for alias in _ALIASES}
+DATABASES = {alias: database(alias) for alias in _ALIASES}
 SHARDING = {
     "SHARDS": {"shard01": 1, "shard02": 2, "shard03": 3},
     "ACCOUNT_FROM_SLUG": "tests.unit.routers.urls.account_of_slug",

@@ -1,8 +1,8 @@
 """A Django project that has `routers` and `caching` and nothing of the site."""
 
-import json
 import os
-from pathlib import Path
+
+from tests.unit.databases import CONFIG, database
 
 SECRET_KEY = "tests only"
 USE_TZ = True
@@ -16,23 +16,10 @@ DATABASE_ROUTERS = ["routers.router.ShardRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SHARDING = {"SHARDS": {"shard01": 1, "shard02": 2}}
 
-_CONFIG = os.environ.get("FULCRUM_CONFIG")
 
+DATABASES = {alias: database(alias) for alias in ("default", "shard01", "shard02")}
 
-def _database(alias: str) -> dict[str, object]:
-    if not _CONFIG:
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    given = json.loads(Path(_CONFIG).read_text())["databases"][alias]
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "DISABLE_SERVER_SIDE_CURSORS": True,
-        **{key.upper(): given[key] for key in ("host", "port", "name", "user", "password")},
-    }
-
-
-DATABASES = {alias: _database(alias) for alias in ("default", "shard01", "shard02")}
-
-if _CONFIG:  # nothing is cached on SQLite
+if CONFIG:  # nothing is cached on SQLite
     # A Redis of the tests' own, which they stop and empty: see conftest.
     CACHES = {
         "default": {
