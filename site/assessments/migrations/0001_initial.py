@@ -4,9 +4,16 @@ import assessments.indexes
 import assessments.models
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.manager
 import django.utils.timezone
 import routers.keys
 from django.db import migrations, models
+
+
+MANAGERS = [
+    ("objects", django.db.models.manager.Manager()),
+    ("account_rows", django.db.models.manager.Manager()),
+]
 
 
 class Migration(migrations.Migration):
@@ -37,9 +44,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "abstract": False,
-                "base_manager_name": "objects",
+                "base_manager_name": "account_rows",
                 "default_manager_name": "objects",
             },
+            managers=MANAGERS,
         ),
         migrations.CreateModel(
             name="Candidate",
@@ -52,7 +60,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "abstract": False,
-                "base_manager_name": "objects",
+                "base_manager_name": "account_rows",
                 "default_manager_name": "objects",
                 "indexes": [
                     models.Index(
@@ -70,6 +78,7 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
+            managers=MANAGERS,
         ),
         migrations.CreateModel(
             name="TestSession",
@@ -142,9 +151,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "abstract": False,
-                "base_manager_name": "objects",
+                "base_manager_name": "account_rows",
                 "default_manager_name": "objects",
             },
+            managers=MANAGERS,
         ),
         migrations.CreateModel(
             name="Answer",
@@ -188,9 +198,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "abstract": False,
-                "base_manager_name": "objects",
+                "base_manager_name": "account_rows",
                 "default_manager_name": "objects",
             },
+            managers=MANAGERS,
         ),
         migrations.CreateModel(
             name="TestTask",
@@ -219,9 +230,10 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["position"],
                 "abstract": False,
-                "base_manager_name": "objects",
+                "base_manager_name": "account_rows",
                 "default_manager_name": "objects",
             },
+            managers=MANAGERS,
         ),
         migrations.AddField(
             model_name="test",
