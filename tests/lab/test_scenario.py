@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.journey import journey
 from tests.lab.cluster import Cluster
 from tests.lab.hosts import hosts_there
 from tests.lab.traffic import Traffic, failures, under_traffic
-from tests.visitor import DEMO_EMAIL, Visitor
 
 HOSTS = "3"
 FEW_REQUESTS = 300
@@ -68,14 +68,7 @@ def test_the_second_run_changes_nothing(cluster: Cluster, log: Path) -> None:
 def test_a_candidate_is_invited_and_judged_over_https(cluster: Cluster, tmp_path: Path) -> None:
     authority = tmp_path / "ca.crt"
     authority.write_text(cluster.authority.bundle)
-    recruiter = Visitor(cluster.url, authority)
-    recruiter.log_in(DEMO_EMAIL, cluster.credentials.demo_password)
-    slug = re.findall(r'href="/a/([\w-]+)/"', recruiter.page("/"))[0]
-    code = recruiter.invite(slug, recruiter.first_test(slug), "Lab", "lab@example.org")
-    Visitor(cluster.url, authority).sit(slug, code)
-    assert re.search(
-        r"\d+\s+out of\s+\d+\s+points", re.sub(r"<[^>]+>", " ", recruiter.report(slug, code))
-    )
+    assert journey(cluster.url, cluster.credentials.demo_password, authority)
 
 
 def test_poolers_reload_and_a_primary_switches_and_no_write_is_lost(
