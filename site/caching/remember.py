@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 from sys import implementation
+from time import perf_counter
 from typing import Any, TypeVar
 
 import django
@@ -12,7 +13,7 @@ from django.db import Error
 
 from caching import service, store, writes
 from caching.codec import NotPlain, dump, load
-from caching.counts import count
+from caching.counts import count, took
 from caching.places import Place
 from caching.wire import RedisAway
 
@@ -46,6 +47,7 @@ def remember(
     `ask_primary` asks a database that has every commit, for an answer that is kept. `label` is for
     counting. Redis being away, or anything in it, is never an error here.
     """
+    began = perf_counter()
     transaction = writes.transaction_of(place.alias)
     if transaction.bypasses:
         return ask()
@@ -63,7 +65,7 @@ def remember(
             except NotPlain:
                 pass
             else:
-                count(label, "hit", len(found.payload))
+                count(label, "hit", len(found.payload), perf_counter() - began)
                 return answer
         stamp = None if transaction.is_open else store.establish(place, found)
     except (RedisAway, Error):
@@ -72,7 +74,9 @@ def remember(
     if stamp is None:
         count(label, "busy")
         return ask()
+    began = perf_counter()
     answer = (ask_primary or ask)()
+    took(label, perf_counter() - began)
     _keep(found, stamp, label, name, seconds, packing, answer)
     return answer
 

@@ -60,7 +60,7 @@ def cached(redis_server: RedisServer, db_for_real: None) -> Iterator[RedisServer
     turn_on()
     wire.forget()
     service.forget()
-    counts.outcomes.clear()
+    counts.clear()
     yield redis_server
     wire.forget()
 
