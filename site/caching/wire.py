@@ -1,88 +1,59 @@
-"""One connection to Redis for each thread, from django-redis' pool: short waits, no retries.
+"""One connection for each thread to each Redis server: short waits, no retries.
 
-A Redis that does not answer is left alone for a while by whoever can do without it (`RedisAway` is
-raised at once), so that a slow one costs one reader of a process, and not every one.
+A server that does not answer is left alone for a while by whoever can do without it (`RedisAway` is
+raised at once), so that a slow one costs one reader of a process, and not every one. One that
+answers that it will not (it is full, the login may not write) is no slower for that and still has
+hits, so it is not left alone.
 """
 
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import hiredis
 import redis
-from django.core.cache import caches
-from django_redis.cache import RedisCache
-from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError
-from redis.retry import Retry
+from redis.exceptions import NoPermissionError, RedisClusterException
 
 from caching.clock import now
 from caching.conf import settings
+from caching.servers import servers
 
-__all__ = ["RedisAway", "Wire", "forget", "is_resting", "wire"]
+__all__ = ["NO_SCRIPT", "RedisAway", "Wire", "forget", "is_resting", "wire"]
 
 
 RECEIVED = 65536  # bytes at once
-AWAY = (redis.RedisError, hiredis.HiredisError, OSError)
+AWAY = (redis.RedisError, hiredis.HiredisError, RedisClusterException, OSError)
+TIMEOUTS = (redis.TimeoutError, TimeoutError)
+REFUSALS = ("OOM", "NOPERM", "MISCONF", "NOREPLICAS")
 
 Command = Callable[[str], tuple[Any, ...]]
-"""A command for the server of that run: its keys name it."""
+"""A command for the server of that run: its keys name it, and have one slot, in braces."""
+
+NO_SCRIPT = object()
+"""What `Wire.call` returns for EVALSHA of a script that the server has not seen."""
 
 
 class RedisAway(Exception):
-    """Redis does not answer, answers nonsense, or has not answered a moment ago."""
+    """Redis does not answer, refuses, answers nonsense, or has not answered a moment ago."""
 
 
-class _Rest:
-    until = 0.0
-
-
-class Wire:
-    """A thread's connection. `run` is the life of the server at its other end.
+class Line:
+    """A connection. `run` is the life of the server at its other end.
 
     A server that was started again, or another one after a failover, has another `run`. It is in
-    every key, so an older copy of the data is never believed. "" where the server does not tell.
+    every key, so an older copy of the data is never believed.
     """
 
-    def __init__(self) -> None:
-        self.run = ""
-        self._connection: Any = None
-        self._socket: Any = None
-        self._reader: Any = None
+    def __init__(self, connection: Any) -> None:
+        connection.connect()
+        self._connection = connection
+        self.run = _run_of(connection)
+        self._socket, self._reader = connection._sock, hiredis.Reader()
 
-    def call(self, command: Command, *, urgent: bool = False) -> Any:
-        """Redis' answer to the command for the run that is connected to; NO_SCRIPT.
-
-        Raises RedisAway; `urgent` tries even where others have just failed. A kept connection may
-        have died with an earlier server, so a broken one is made anew once.
-        """
-        if not urgent and _Rest.until > now():
-            raise RedisAway
-        kept = self._connection is not None
-        try:
-            return self._exchange(command)
-        except AWAY as error:
-            self.close()
-            if isinstance(error, redis.TimeoutError | TimeoutError) or not kept:
-                raise self._away(error) from error
-        try:
-            return self._exchange(command)
-        except AWAY as error:
-            self.close()
-            raise self._away(error) from error
-
-    def close(self) -> None:
-        """Hang up; the next call connects."""
-        connection, self._connection = self._connection, None
-        self._socket = self._reader = None
-        if connection is not None:
-            connection.disconnect()
-
-    def _exchange(self, command: Command) -> Any:
+    def exchange(self, command: Command) -> Any:
         """Past redis-py, which takes as long for one command as Redis does."""
-        if self._connection is None:
-            self._connect()
         reader = self._reader
         self._socket.sendall(hiredis.pack_command(command(self.run)))
         answer = reader.gets()
@@ -98,29 +69,75 @@ class Wire:
             return NO_SCRIPT
         raise redis.ResponseError(str(answer))
 
-    def _connect(self) -> None:
-        pool = _client().connection_pool
-        options = {
-            **pool.connection_kwargs,
-            "retry": Retry(NoBackoff(), 0),
-            "socket_timeout": settings().answer_seconds,
-            "socket_connect_timeout": settings().answer_seconds,
-            "protocol": 2,  # one answer for each command, and nothing else
-        }
-        connection = pool.connection_class(**options)  # this thread's, so not one of the pool's
-        connection.connect()
-        self.run = _run_of(connection)
-        self._socket, self._reader = connection._sock, hiredis.Reader()
-        self._connection = connection
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+class Wire:
+    """A thread's lines."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
+
+    def call(self, command: Command, *, urgent: bool = False) -> Any:
+        """Redis' answer to the command for the run that is connected to; NO_SCRIPT.
+
+        Raises RedisAway; `urgent` tries even where others have just failed. A kept line may have
+        died with an earlier server, so a broken one is made anew once.
+        """
+        try:
+            return self._call(command, urgent)
+        except _Again:
+            return self._call(command, urgent, is_last=True)
+
+    def close(self) -> None:
+        """Hang up; the next call connects."""
+        for key in list(self._lines):
+            self._lines.pop(key).close()
+
+    def _call(self, command: Command, urgent: bool, *, is_last: bool = False) -> Any:
+        key, kept = "", None
+        try:
+            self._check(key, urgent)
+            where = servers()
+            slot = ""
+            if where.is_many:
+                slot = _slot(command)
+                key = where.key(slot)
+                self._check(key, urgent)
+            kept = self._lines.get(key)
+            line = kept
+            if line is None:
+                line = self._lines[key] = Line(where.connection(slot))
+            return line.exchange(command)
+        except AWAY as error:
+            if str(error).startswith(REFUSALS):
+                raise RedisAway(str(error)) from error
+            self._hang_up(key)
+            is_old = kept is not None and not isinstance(error, TIMEOUTS)
+            if not is_last and (is_old or _has_moved(error)):
+                raise _Again from error
+            _rests[key] = now() + settings().rest_seconds
+            raise RedisAway(str(error)) from error
 
     @staticmethod
-    def _away(error: BaseException) -> RedisAway:
-        _Rest.until = now() + settings().rest_seconds
-        return RedisAway(str(error))
+    def _check(key: str, urgent: bool) -> None:
+        if not urgent and _rests.get(key, 0.0) > now():
+            raise RedisAway
+
+    def _hang_up(self, key: str) -> None:
+        line = self._lines.pop(key, None)
+        if line is not None:
+            line.close()
+        with suppress(*AWAY):
+            servers().moved()
 
 
-NO_SCRIPT = object()
-"""What `Wire.call` returns for EVALSHA of a script that the server has not seen."""
+class _Again(Exception):
+    """The line was an old one: a new one may work."""
+
+
+_rests: dict[str, float] = {}  # server → until when it is left alone
 
 
 def wire() -> Wire:
@@ -132,39 +149,52 @@ def wire() -> Wire:
 
 
 def is_resting() -> bool:
-    """Whether Redis is left alone at the moment."""
-    return _Rest.until > now()
+    """Whether a Redis is left alone at the moment."""
+    return any(until > now() for until in list(_rests.values()))
 
 
 def forget() -> None:
-    """Leave this thread's connection, and try Redis again at once: for tests, and after a fork."""
+    """Leave this thread's connections, and try Redis again at once: for tests, and after a fork."""
     global _local
     held: Wire | None = getattr(_local, "wire", None)
     if held is not None:
         held.close()
     _local = threading.local()
-    _Rest.until = 0.0
-
-
-def _client() -> Any:
-    cache = caches[settings().cache]
-    if not isinstance(cache, RedisCache):
-        raise TypeError(
-            f"CACHING['CACHE'] names {settings().cache!r}, which is {type(cache).__name__}. It "
-            f"needs django_redis.cache.RedisCache; without Redis, leave CACHING out."
-        )
-    return cache.client.get_client(write=True)
+    _rests.clear()
 
 
 def _run_of(connection: Any) -> str:
-    connection.send_command("INFO", "server")
+    """Raises redis.RedisError for a replica, which may lag behind, and where INFO is not allowed.
+
+    A server whose run is not known could not be told from one with an older copy of its data.
+    """
+    said = f"{_info(connection, 'server')}\n{_info(connection, 'replication')}"
+    facts = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+    if facts.get("role") != "master":
+        raise redis.ReadOnlyError("this Redis is a replica")
+    return facts["run_id"][:12]
+
+
+def _info(connection: Any, section: str) -> str:
+    connection.send_command("INFO", section)
     try:
-        lines = connection.read_response()
-    except NoPermissionError:
-        return ""
-    text = lines.decode() if isinstance(lines, bytes) else str(lines)
-    found = [line for line in text.splitlines() if line.startswith("run_id:")]
-    return found[0].partition(":")[2][:12] if found else ""
+        answer = connection.read_response()
+    except NoPermissionError as error:
+        raise redis.AuthorizationError(
+            "the login may not run INFO, which tells who it is"
+        ) from error
+    return answer.decode() if isinstance(answer, bytes) else str(answer)
+
+
+def _slot(command: Command) -> str:
+    """What the command's keys have in braces."""
+    parts = command("")
+    first = parts[3] if parts[0] in ("EVALSHA", "EVAL") else parts[1]
+    return str(first).partition("{")[2].partition("}")[0]
+
+
+def _has_moved(error: Exception) -> bool:
+    return str(error).startswith("MOVED")
 
 
 _local = threading.local()
