@@ -44,15 +44,19 @@ Names
     it lives, so what is written there counts when it comes back.
 10. Every token is one string under one key, so eviction loses all of it or nothing.
 
-No clock is compared with another, and none that can be set is read: durations are measured on one
-machine, by a clock that counts since boot. Lifetimes on Redis decide only about memory.
+No clock is compared with another, and none that can be set says what is right: durations are
+measured on one machine, by a clock that counts since boot. Lifetimes on Redis decide only about
+memory, and the time an entry was made only when it is made anew. One reader may say that what was
+valid seconds ago will do (`on_miss="stale"`): `policy`.
 
 Not promised: two Redis primaries at once that both answer (a split brain); rows changed past Django
 or by functions inside a SELECT, until `bump()` or `touch()`; an older timeline restored over the
 same server and database, until `manage.py cache bump --database`.
 """
 
-__all__ = ["bump", "touch"]
+from typing import Any
+
+__all__ = ["bump", "cached", "touch"]
 
 
 def bump(account_id: int) -> None:
@@ -67,3 +71,10 @@ def touch() -> None:
     from caching.writes import touch_account
 
     touch_account()
+
+
+def cached(key: Any, compute: Any, **options: Any) -> Any:
+    """What `compute()` returns, kept as rows are: see `caching.computed.cached` for the options."""
+    from caching.computed import cached as found
+
+    return found(key, compute, **options)

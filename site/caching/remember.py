@@ -1,36 +1,31 @@
 """One question to the cache, and what is done where it has no answer."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
+from math import ceil
 from sys import implementation
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import django
 from django.apps import apps
 from django.db import Error
 
 from caching import service, store, writes
-from caching.codec import NotPlain, dump, load
+from caching.codec import NotPlain
 from caching.counts import count, took
+from caching.entries import UNKNOWN, Entry, Packing, Seen
 from caching.places import Place
+from caching.policy import COMPUTE, Policy
+from caching.stampede import Turn, await_turn, claim, give_up, never_kept, release
 from caching.wire import RedisAway
 
 __all__ = ["Packing", "remember", "schema"]
 
 T = TypeVar("T")
-FORMAT = "1"
-
-
-class Packing:
-    """How an answer becomes plain values and one again; both raise NotPlain. Here: as it is."""
-
-    def pack(self, answer: Any) -> Any:
-        return answer
-
-    def unpack(self, packed: Any) -> Any:
-        return packed
+FORMAT = "2"
 
 
 def remember(
@@ -41,11 +36,13 @@ def remember(
     packing: Packing,
     ask: Callable[[], T],
     ask_primary: Callable[[], T] | None = None,
+    policy: Policy = COMPUTE,
 ) -> T:
     """The answer from the cache, or from `ask`, kept for `seconds` where that is sure to be right.
 
     `ask_primary` asks a database that has every commit, for an answer that is kept. `label` is for
-    counting. Redis being away, or anything in it, is never an error here.
+    counting. `policy` is about others who ask the same. Redis being away, or anything in it, is
+    never an error here.
     """
     began = perf_counter()
     transaction = writes.transaction_of(place.alias)
@@ -56,49 +53,68 @@ def remember(
         count(label, "off")
         return ask()
     digest = _digest(f"{identity}\n{place.alias}\n{schema()}\n{label}\n{question}")
-    name = place.slot + digest
+    entry = Entry(place, digest, packing, policy)
     try:
-        found = store.look(place, digest)
-        if found.payload is not None:
-            try:
-                answer: T = packing.unpack(load(found.payload, name))
-            except NotPlain:
-                pass
-            else:
-                count(label, "hit", len(found.payload), perf_counter() - began)
-                return answer
-        stamp = None if transaction.is_open else store.establish(place, found)
+        turn = _turn(entry, is_open=transaction.is_open)
     except (RedisAway, Error):
         count(label, "away")
         return ask()
-    if stamp is None:
+    if turn.seen.answer is not UNKNOWN:
+        kept: T = turn.seen.answer
+        outcome = "stale" if turn.seen.is_stale else "hit"
+        count(label, outcome, len(turn.seen.found.entry or b""), perf_counter() - began)
+        return kept
+    if turn.stamp is None:
         count(label, "busy")
         return ask()
+    return _computed(entry, turn, label, seconds, ask_primary or ask)
+
+
+def _turn(entry: Entry, *, is_open: bool) -> Turn:
+    """An answer that is kept, or the turn to compute one. Raises RedisAway and database errors."""
+    seen = entry.look()
+    if seen.answer is not UNKNOWN:
+        if seen.is_early and not is_open:
+            _, lock = claim(seen.found, 0)
+            if lock:
+                return Turn(Seen(seen.found), seen.found.stamp, lock)
+        return Turn(seen, seen.found.stamp)
+    if is_open:
+        return Turn(seen, None)
+    stamp = store.establish(entry.place, seen.found)
+    return await_turn(entry, seen, stamp) if entry.policy.wait else Turn(seen, stamp)
+
+
+def _computed(entry: Entry, turn: Turn, label: str, seconds: int, ask: Callable[[], T]) -> T:
     began = perf_counter()
-    answer = (ask_primary or ask)()
-    took(label, perf_counter() - began)
-    _keep(found, stamp, label, name, seconds, packing, answer)
-    return answer
-
-
-def _keep(
-    found: store.Found,
-    stamp: bytes,
-    label: str,
-    name: str,
-    seconds: int,
-    packing: Packing,
-    answer: Any,
-) -> None:
     try:
-        payload = dump(packing.pack(answer), name)
-        store.fill(found, stamp, payload, seconds)
+        answer = ask()
+    except BaseException:
+        with suppress(RedisAway):
+            give_up(turn)
+        raise
+    cost = perf_counter() - began
+    took(label, cost)
+    try:
+        payload = entry.packed(answer, seconds, cost)
+        _keep(entry, turn, payload, seconds)
     except NotPlain:
         count(label, "not plain")
+        with suppress(RedisAway):
+            never_kept(turn)
     except RedisAway:
         count(label, "away")
     else:
         count(label, "miss", len(payload))
+    return answer
+
+
+def _keep(entry: Entry, turn: Turn, payload: bytes, seconds: int) -> None:
+    life, stamp = seconds + ceil(entry.policy.stale), turn.stamp or b""
+    if turn.lock:
+        release(turn, stamp + b"\n" + payload, life)
+    else:
+        store.fill(turn.seen.found, stamp, payload, life)
 
 
 def _digest(text: str) -> str:

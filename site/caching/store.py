@@ -33,13 +33,15 @@ FROM pg_current_snapshot() now
 class Found(NamedTuple):
     """`payload`: of a valid entry. `stamp`: what a new entry is to begin with, None: make none.
 
-    `values`: the tokens as they are on Redis. `key`: of the entry.
+    `values`: the tokens as they are on Redis. `key`: of the entry. `entry`: whatever lies there,
+    valid or not.
     """
 
     payload: bytes | None
     stamp: bytes | None
     values: Sequence[bytes | None]
     key: str
+    entry: bytes | None = None
 
 
 def look(place: Place, digest: str) -> Found:
@@ -54,9 +56,9 @@ def look(place: Place, digest: str) -> Found:
     *values, entry = wire().call(command)
     stamp = values[0] if len(values) == 1 else b"|".join(value or b"" for value in values)
     if entry is not None and stamp and entry.startswith(stamp) and entry[len(stamp)] == LINE_FEED:
-        return Found(entry[len(stamp) + 1 :], stamp, values, keys[-1])
+        return Found(entry[len(stamp) + 1 :], stamp, values, keys[-1], entry)
     usable = all(value is not None and _is_usable(value, place) for value in values)
-    return Found(None, stamp if usable else None, values, keys[-1])
+    return Found(None, stamp if usable else None, values, keys[-1], entry)
 
 
 def fill(found: Found, stamp: bytes, payload: bytes, seconds: int) -> None:
