@@ -10,6 +10,8 @@ CACHING = {
     "OFF_SECONDS": 2.0,       # a cache that a writer turned off stays so, lest each one has to wait
     "PATIENCE_SECONDS": 2.0,  # a write that is pending for longer may be a dead process's
     "COMPRESS_FROM": 4096,    # bytes
+    "RELEASE": "",            # of the deployed code: fragments of another one are not shown
+    "STRICT": None,           # True: a fragment that is not safe to keep raises; None: as DEBUG
 }
 """
 
@@ -37,6 +39,8 @@ class Settings:
     off_seconds: float = 2.0
     patience_seconds: float = 2.0
     compress_from: int = 4096
+    release: str = ""
+    strict: bool | None = None
 
 
 @cache
