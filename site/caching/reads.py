@@ -13,9 +13,11 @@ from django.db.models.query import (
 )
 
 from caching.conf import settings
+from caching.entries import Packing
 from caching.places import Place
+from caching.policy import COMPUTE, policy
 from caching.recording import RecordedQuerySet
-from caching.remember import Packing, remember
+from caching.remember import remember
 from caching.rows import pack_rows, unpack_rows
 from caching.shapes import NotUnderstood, plain, tables_in
 from routers.conf import settings as sharding
@@ -61,11 +63,22 @@ class CachedReads(RecordedQuerySet):
 
     _form = ""  # of the rows that were asked of the database: one of FORMS
     _seconds: int | None = None  # None: the model's or the project's; NEVER: not cached
+    _policy = COMPUTE
 
-    def cache(self, timeout: int | None = None) -> Any:
-        """The same query, its answers kept for `timeout` seconds (None: as long as usual)."""
+    def cache(
+        self,
+        timeout: int | None = None,
+        *,
+        on_miss: str = "compute",
+        wait: float | None = None,
+        stale: float = 0,
+    ) -> Any:
+        """The same query, its answers kept for `timeout` seconds (None: as long as usual).
+
+        The rest is about who asks the same at the same time: see `caching.policy.policy`.
+        """
         clone = self._clone()
-        clone._seconds = timeout
+        clone._seconds, clone._policy = timeout, policy(on_miss, wait, stale)
         return clone
 
     def no_cache(self) -> Any:
@@ -109,7 +122,7 @@ class CachedReads(RecordedQuerySet):
 
     def _clone(self) -> Any:
         clone = super()._clone()
-        clone._seconds = self._seconds
+        clone._seconds, clone._policy = self._seconds, self._policy
         return clone
 
     @staticmethod
@@ -143,6 +156,7 @@ class CachedReads(RecordedQuerySet):
             PLAIN if kind in ("count", "exists") else Rows(self, place.alias),
             partial(self._ask, ask),
             partial(self._ask_primary, ask),
+            self._policy,
         )
 
     def _ask(self, ask: Callable[[Any], Any], using: str | None = None) -> Any:
