@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "tasks",
     "assessments",
     "demo",
+    "console",
 ]
 MIDDLEWARE = [
     "routers.health.views.ProbeMiddleware",  # before what needs a host name or a database

@@ -1,6 +1,6 @@
 """The site's pages. `accounts`: people's own; `assessments`: an account's and its candidates'.
 
-`admin`: the staff's.
+`admin` and `console`: the staff's.
 """
 
 from django.contrib import admin
@@ -8,6 +8,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("console/", include("console.urls")),
     path("", include("accounts.urls")),
     path("", include("assessments.urls")),
 ]

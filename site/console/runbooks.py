@@ -1,0 +1,43 @@
+"""The operators' runbooks, chapter by chapter, where the site has them beside it.
+
+A checkout has ansible/RUNBOOKS.md; a release has it where `infra.release` packs it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+__all__ = ["Chapter", "chapters"]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter. `anchor` is GitHub's for its title, which alerts name."""
+
+    title: str
+    anchor: str
+    text: str
+
+
+def chapters() -> list[Chapter]:
+    """All chapters in order, what stands before the first as one; none without the file."""
+    try:
+        text = path().read_text()
+    except OSError:
+        return []
+    first, *others = re.split(r"^## +", text, flags=re.MULTILINE)
+    found = [_chapter(part) for part in others]
+    return [_chapter(first.removeprefix("# ")), *found]
+
+
+def path() -> Path:
+    """Where the file would be."""
+    return Path(settings.SITE).parent / "ansible" / "RUNBOOKS.md"
+
+
+def _chapter(part: str) -> Chapter:
+    title, _, text = part.partition("\n")
+    anchor = re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+    return Chapter(title.strip(), anchor, text.strip())

@@ -1,0 +1,80 @@
+// Keeps the console new: each part is asked for again, and only the sections that changed are put in.
+
+const MOST_SECONDS = 60;
+const stale = document.querySelector("[data-stale]");
+const said = document.querySelector("[data-said]");
+
+function sections(root) {
+  return [...root.querySelectorAll("[data-section]")];
+}
+
+function parsed(html) {
+  const made = document.createElement("template");
+  made.innerHTML = html;
+  return made.content;
+}
+
+// A section that holds the focus keeps it, at the same link or region.
+function put(former, fresh) {
+  const reachable = "a, button, summary, [tabindex]";
+  const at = [...former.querySelectorAll(reachable)].indexOf(document.activeElement);
+  const scrolled = [...former.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
+  former.replaceWith(fresh);
+  fresh.querySelectorAll(".scroll").forEach((box, index) => (box.scrollLeft = scrolled[index] ?? 0));
+  if (at >= 0) fresh.querySelectorAll(reachable)[at]?.focus({ preventScroll: true });
+}
+
+function renew(box, shown, html) {
+  const fresh = sections(parsed(html));
+  const names = fresh.map((section) => section.dataset.section);
+  const texts = new Map(fresh.map((section) => [section.dataset.section, section.outerHTML]));
+  if (names.join() === [...shown.keys()].join()) {
+    const old = sections(box);
+    fresh.forEach((section, index) => {
+      if (shown.get(names[index]) !== texts.get(names[index])) put(old[index], section);
+    });
+  } else {
+    box.replaceChildren(...fresh);
+  }
+  return texts;
+}
+
+function announce(before) {
+  const verdict = document.querySelector("[data-verdict]").textContent;
+  if (verdict !== before) said.textContent = verdict;
+}
+
+async function asked(address) {
+  const answer = await fetch(address, { headers: { "X-Requested-With": "fetch" }, cache: "no-cache" });
+  if (answer.status === 403 || answer.status === 404) throw new Error("You are not logged in any more: load the page again.");
+  if (!answer.ok) throw new Error("The site does not answer.");
+  return answer.text();
+}
+
+function watch(box) {
+  const seconds = Number(box.dataset.seconds);
+  let wait = seconds;
+  let timer = 0;
+  let texts = new Map(sections(box).map((section) => [section.dataset.section, section.outerHTML]));
+  const look = async () => {
+    clearTimeout(timer);
+    if (document.hidden) return;
+    try {
+      const before = document.querySelector("[data-verdict]").textContent;
+      texts = renew(box, texts, await asked(box.dataset.part));
+      announce(before);
+      wait = seconds;
+      stale.hidden = true;
+    } catch (error) {
+      wait = Math.min(wait * 2, MOST_SECONDS);
+      const reason = error instanceof TypeError ? "The site cannot be reached." : error.message;
+      stale.textContent = `What you see is not new any more. ${reason}`;
+      stale.hidden = false;
+    }
+    timer = setTimeout(look, wait * 1000);
+  };
+  document.addEventListener("visibilitychange", look);
+  timer = setTimeout(look, wait * 1000);
+}
+
+for (const box of document.querySelectorAll("[data-part]")) watch(box);
