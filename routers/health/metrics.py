@@ -26,36 +26,36 @@ from prometheus_client.registry import Collector
 from routers.deadline import is_own
 from routers.shard_map import watch
 
-__all__ = ["expose", "start"]
+__all__ = ["expose", "registry", "start"]
 
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 FOLDED = "ended"
 
-_registry = CollectorRegistry()
+registry = CollectorRegistry()  # a project's own metrics may stand in it too
 QUERY_SECONDS = Histogram(
     "routers_query_seconds",
     "Seconds of a query, as its caller waited for it: pool, network and server",
     ["database"],
     buckets=BUCKETS,
-    registry=_registry,
+    registry=registry,
 )
 QUERY_ERRORS = Counter(
     "routers_query_errors",
     "Queries that raised, by the class of the error",
     ["database", "error"],
-    registry=_registry,
+    registry=registry,
 )
 MAP_VERSION = Gauge(
     "routers_map_version",
     "Version of the shard map; of several processes the oldest",
     multiprocess_mode="livemin",
-    registry=_registry,
+    registry=registry,
 )
 MAP_AGE = Gauge(
     "routers_map_age_seconds",
     "Seconds since the catalog confirmed the shard map; of several processes the longest",
     multiprocess_mode="livemax",
-    registry=_registry,
+    registry=registry,
 )
 
 
@@ -79,7 +79,7 @@ def expose() -> bytes:
     asked = CollectorRegistry()
     asked.register(_Families([*report().families(), *pools()]))
     if directory is None:
-        return generate_latest(_registry) + generate_latest(asked)
+        return generate_latest(registry) + generate_latest(asked)
     counted = CollectorRegistry()
     MultiProcessCollector(counted, path=directory)
     with _alone(Path(directory)):

@@ -12,7 +12,18 @@ import threading
 from collections import Counter
 from typing import NamedTuple
 
-__all__ = ["COMPUTED", "Key", "Tally", "clear", "count", "outcomes", "saved", "tallies", "took"]
+__all__ = [
+    "COMPUTED",
+    "Key",
+    "Tally",
+    "clear",
+    "count",
+    "growth",
+    "outcomes",
+    "saved",
+    "tallies",
+    "took",
+]
 
 COMPUTED = "computed"
 
@@ -69,6 +80,18 @@ def tallies() -> dict[Key, Tally]:
 def _tally(key: Key) -> Tally:
     size, timed, seconds = _sums.get(key, (0, 0, 0.0))
     return Tally(outcomes.get(key, int(timed)), int(size), int(timed), seconds)
+
+
+def growth(before: dict[Key, Tally], now: dict[Key, Tally]) -> dict[Key, Tally]:
+    """What came between the two. A count that is lower than it was has begun anew."""
+    grown = {}
+    for key, tally in now.items():
+        was = before.get(key, Tally())
+        if tally.times < was.times:
+            was = Tally()
+        if tally != was:
+            grown[key] = Tally(*(new - old for new, old in zip(tally, was, strict=True)))  # type: ignore[arg-type]
+    return grown
 
 
 def saved(hit: Tally, computed: Tally) -> float | None:

@@ -18,9 +18,10 @@ from django.db import Error, connections
 
 from caching.clock import now
 from caching.conf import settings
-from caching.wire import is_resting
+from caching.servers import servers
+from caching.wire import AWAY, RedisAway, wire
 
-__all__ = ["Lease", "acknowledge", "current", "forget", "state", "turn_off"]
+__all__ = ["Lease", "acknowledge", "current", "forget", "known", "state", "turn_off"]
 
 MISSING = 10.0  # seconds until a database without the row is asked again
 
@@ -67,6 +68,11 @@ def current(alias: str, *, renew: bool) -> str:
     return lease.identity
 
 
+def known() -> dict[str, bool]:
+    """Database → whether its cache was in service when this process last asked."""
+    return {alias: bool(lease.identity) for alias, lease in list(_leases.items())}
+
+
 def forget() -> None:
     """No lease of this process is valid any more."""
     _leases.clear()
@@ -88,7 +94,19 @@ def _renewed(alias: str) -> Lease:
 
 
 def _may_turn_on(alias: str, epoch: int) -> bool:
-    return not is_resting() and now() - _known_off(alias, epoch) > settings().off_seconds
+    """Not while Redis takes no writes: each writer would turn it off again, and wait."""
+    return now() - _known_off(alias, epoch) > settings().off_seconds and _takes_writes()
+
+
+def _takes_writes() -> bool:
+    """Whether every Redis server does."""
+    prefix = settings().prefix
+    try:
+        for slot in servers().slots():
+            wire().call(lambda run, slot=slot: ("SET", f"{prefix}:{run}:{{{slot}}}", "1", "EX", 9))  # type: ignore[misc]
+    except (RedisAway, *AWAY):
+        return False
+    return True
 
 
 def _known_off(alias: str, epoch: int) -> float:

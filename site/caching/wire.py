@@ -20,7 +20,7 @@ from caching.clock import now
 from caching.conf import settings
 from caching.servers import servers
 
-__all__ = ["NO_SCRIPT", "RedisAway", "Wire", "forget", "is_resting", "wire"]
+__all__ = ["AWAY", "NO_SCRIPT", "RedisAway", "Wire", "forget", "is_resting", "wire"]
 
 
 RECEIVED = 65536  # bytes at once
@@ -123,7 +123,7 @@ class Wire:
     @staticmethod
     def _check(key: str, urgent: bool) -> None:
         if not urgent and _rests.get(key, 0.0) > now():
-            raise RedisAway
+            raise RedisAway("it has not answered a moment ago")
 
     def _hang_up(self, key: str) -> None:
         line = self._lines.pop(key, None)

@@ -44,13 +44,13 @@ def test_queries_and_errors_are_counted_by_database(counted: None) -> None:
     for alias in ("default", "shard01"):
         metrics._observe(None, connections[alias])
         metrics._observe(None, connections[alias])
-    before = metrics.generate_latest(metrics._registry).decode()
+    before = metrics.generate_latest(metrics.registry).decode()
     with connections["shard01"].cursor() as cursor:
         for _ in range(3):
             cursor.execute("SELECT 1")
         with pytest.raises(DatabaseError):
             cursor.execute("SELECT no such thing")
-    after = metrics.generate_latest(metrics._registry).decode()
+    after = metrics.generate_latest(metrics.registry).decode()
 
     def grown(name: str, **labels: str) -> float:
         return sample(after, name, **labels) - sample(before, name, **labels)
@@ -73,7 +73,7 @@ def test_the_watcher_tells_the_map(monkeypatch: pytest.MonkeyPatch, counted: Non
 
     use_map(ShardMap(ShardMap.even(["shard01"]).slots, {}, 12))
     watch._tell()
-    text = metrics.generate_latest(metrics._registry).decode()
+    text = metrics.generate_latest(metrics.registry).decode()
     assert sample(text, "routers_map_version") == 12
     assert sample(text, "routers_map_age_seconds") > 0
 

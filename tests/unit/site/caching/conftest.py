@@ -52,7 +52,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 def cached(redis_server: RedisServer, db_for_real: None) -> Iterator[RedisServer]:
     """An empty Redis, in service on every database."""
-    from caching import counts, service, wire
+    from caching import counts, service, totals, wire
     from tests.unit.site.caching.support import turn_on
 
     with redis_server.client as client:
@@ -61,6 +61,7 @@ def cached(redis_server: RedisServer, db_for_real: None) -> Iterator[RedisServer
     wire.forget()
     service.forget()
     counts.clear()
+    totals._pushed.clear()
     yield redis_server
     wire.forget()
 
