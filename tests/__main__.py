@@ -56,6 +56,7 @@ SUITES = (
     Suite("browser", ("tests/browser",), browser=True),
 )
 LAB = Suite("lab", ("tests/lab",))
+LAB_OF_TESTS = "9"
 
 
 @dataclass
@@ -123,8 +124,10 @@ def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
             command += ["-p", "no:randomly"]
         if suite.settings:
             command.append(f"--ds={suite.settings}")
-        config = str(TEST.root / "site.json") if suite.servers else None
-        _step(report, suite.title, command, {"FULCRUM_CONFIG": config})
+        variables = {"FULCRUM_CONFIG": str(TEST.root / "site.json") if suite.servers else None}
+        if suite is LAB:  # beside the lab that somebody has up
+            variables["FULCRUM_LAB"] = os.environ.get("FULCRUM_LAB", LAB_OF_TESTS)
+        _step(report, suite.title, command, variables)
 
 
 def _on_test_servers(*command: str) -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.lab.able import impediment
 from tests.lab.base import STORE
 from tests.lab.hosts import HOSTS, KEY, Host, boot, hosts_there, remove
 from tests.lab.inventory import INVENTORY, write_inventory
@@ -27,9 +28,12 @@ def main() -> None:
     )
     verbs.add_parser("down", help="stop every host, delete the disks and the network")
     verbs.add_parser("status", help="which hosts there are")
+    verbs.add_parser("able", help="whether this machine can boot hosts; status 1 and why, if not")
     for verb, what in (("cut", "cut a host's power"), ("start", "boot a host again")):
         verbs.add_parser(verb, help=what).add_argument("host", type=int, metavar="NUMBER")
     options = parser.parse_args()
+    if options.verb == "able":
+        sys.exit(impediment())
     if os.geteuid() != 0:
         sys.exit("The lab boots hosts of its own, so it needs root: sudo make lab HOSTS=8")
     try:

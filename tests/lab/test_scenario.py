@@ -1,6 +1,6 @@
 """The lab's scenario: three bare hosts become a cluster that serves. One step after another.
 
-`.ci/run` runs it as root, in a lab of its own: `python -m tests --lab`.
+`.ci/run` runs it as root, in a lab of its own (number 9): `python -m tests --lab`.
 """
 
 import re
