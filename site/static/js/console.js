@@ -14,14 +14,22 @@ function parsed(html) {
   return made.content;
 }
 
-// A section that holds the focus keeps it, at the same link or region.
+const REACHABLE = "a, button, summary, [tabindex]";
+
+// A section that holds the focus keeps it: at the same link, or else at the one in its place.
+function refocus(fresh, before, at) {
+  const after = [...fresh.querySelectorAll(REACHABLE)];
+  const same = after.find((each) => each.outerHTML === before[at].outerHTML);
+  (same ?? after[Math.min(at, after.length - 1)])?.focus({ preventScroll: true });
+}
+
 function put(former, fresh) {
-  const reachable = "a, button, summary, [tabindex]";
-  const at = [...former.querySelectorAll(reachable)].indexOf(document.activeElement);
+  const before = [...former.querySelectorAll(REACHABLE)];
+  const at = before.indexOf(document.activeElement);
   const scrolled = [...former.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
   former.replaceWith(fresh);
   fresh.querySelectorAll(".scroll").forEach((box, index) => (box.scrollLeft = scrolled[index] ?? 0));
-  if (at >= 0) fresh.querySelectorAll(reachable)[at]?.focus({ preventScroll: true });
+  if (at >= 0) refocus(fresh, before, at);
 }
 
 function renew(box, shown, html) {
