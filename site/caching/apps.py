@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core.checks import Tags, register
 from django.db.backends.signals import connection_created
 
 
@@ -7,6 +8,7 @@ class CachingConfig(AppConfig):
     verbose_name = "Cache"
 
     def ready(self) -> None:
-        from caching import writes
+        from caching import checks, writes
 
+        register(checks.check_models, Tags.models)
         connection_created.connect(writes.watch, dispatch_uid="caching.watch")

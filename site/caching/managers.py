@@ -1,4 +1,4 @@
-"""The managers of cached models."""
+"""The managers of cached models, and those by which their relations read."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from caching.queryset import CachingAccountQuerySet, CachingQuerySet, CachingRef
 from routers.placement import is_sharded
 from routers.reference.query import ReferenceManager
 
-__all__ = ["CachingManager", "CachingReferenceManager"]
+__all__ = ["CachingBaseManager", "CachingManager", "CachingReferenceManager"]
 
 
 class CachingManager(models.Manager.from_queryset(CachingAccountQuerySet)):  # type: ignore[misc]
@@ -26,8 +26,50 @@ class CachingManager(models.Manager.from_queryset(CachingAccountQuerySet)):  # t
             made = CachingQuerySet
         return made(self.model, None, self._db, self._hints)
 
+    def contribute_to_class(self, cls: Any, name: str) -> None:
+        super().contribute_to_class(cls, name)
+        _relate(cls, CachingBaseManager)
+
+
+class CachingBaseManager(CachingManager):
+    """By which `order.customer` is read: all rows, whatever `objects` leaves out."""
+
+    def get_queryset(self) -> Any:
+        found = super().get_queryset()
+        found._for_relations = True
+        return found
+
+    def contribute_to_class(self, cls: Any, name: str) -> None:
+        models.Manager.contribute_to_class(self, cls, name)
+
 
 class CachingReferenceManager(ReferenceManager.from_queryset(CachingReferenceQuerySet)):  # type: ignore[misc]
     """Of a reference model."""
 
     caches = True
+
+    def contribute_to_class(self, cls: Any, name: str) -> None:
+        super().contribute_to_class(cls, name)
+        _relate(cls, CachingReferenceBaseManager)
+
+
+class CachingReferenceBaseManager(CachingReferenceManager):
+    """By which a row's language is read."""
+
+    def get_queryset(self) -> Any:
+        found = super().get_queryset()
+        found._for_relations = True
+        return found
+
+    def contribute_to_class(self, cls: Any, name: str) -> None:
+        models.Manager.contribute_to_class(self, cls, name)
+
+
+def _relate(cls: Any, make: type[models.Manager[Any]]) -> None:
+    """See to it that the model's base manager caches, where the model does not name one itself."""
+    name = "account_rows" if is_sharded(cls) else "cached_rows"
+    if cls._meta.base_manager_name not in (None, name):
+        return
+    if not any(manager.name == name for manager in cls._meta.local_managers):
+        cls.add_to_class(name, make())
+    cls._meta.base_manager_name = name

@@ -10,6 +10,7 @@ from caching.reads import CachedReads
 from routers.conf import CATALOG
 from routers.conf import settings as sharding
 from routers.context import Scope, current_scope
+from routers.guards import refuse_foreign_instance
 from routers.managers import AccountQuerySet
 from routers.query import AccountQuery, JoinedQuery
 from routers.reference.query import ReferenceQuerySet
@@ -30,9 +31,11 @@ class CachingAccountQuerySet(CachedReads, AccountQuerySet[Any]):  # type: ignore
             self._begin(model, using, hints)
             return
         scope = current_scope() if query is None else None
-        if scope is None or scope.account_id is None or hints:
+        if scope is None or scope.account_id is None:
             super().__init__(model, query, using, hints)
             return
+        if hints:
+            refuse_foreign_instance(scope, hints.get("instance"))
         self._begin(model, using, hints)
         self._told_scope = scope
         if sharding().recorded:
@@ -72,7 +75,7 @@ class CachingQuerySet(CachedReads):
     def __init__(
         self, model: Any = None, query: Any = None, using: Any = None, hints: Any = None
     ) -> None:
-        if query is None and not hints:
+        if query is None:
             self._begin(model, using, hints)
         else:
             super().__init__(model, query, using, hints)

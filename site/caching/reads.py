@@ -64,6 +64,7 @@ class CachedReads(RecordedQuerySet):
     _form = ""  # of the rows that were asked of the database: one of FORMS
     _seconds: int | None = None  # None: the model's or the project's; NEVER: not cached
     _policy = COMPUTE
+    _for_relations = False  # of a base manager, by which Django also refreshes and deletes rows
 
     def cache(
         self,
@@ -123,6 +124,7 @@ class CachedReads(RecordedQuerySet):
     def _clone(self) -> Any:
         clone = super()._clone()
         clone._seconds, clone._policy = self._seconds, self._policy
+        clone._for_relations = self._for_relations
         return clone
 
     @staticmethod
@@ -136,6 +138,8 @@ class CachedReads(RecordedQuerySet):
     def _remembered(self, kind: str, ask: Callable[[Any], Any]) -> Any:
         """What `ask` makes of this queryset; NotImplemented where the cache has no part in it."""
         if self._seconds == NEVER or self._for_write or not settings().enabled:
+            return NotImplemented
+        if self._for_relations and self._is_djangos_own():
             return NotImplemented
         scope = self._scope_for_cache()
         if scope is None:
@@ -158,6 +162,18 @@ class CachedReads(RecordedQuerySet):
             partial(self._ask_primary, ask),
             self._policy,
         )
+
+    def _is_djangos_own(self) -> bool:
+        """Whether Django looks after a row by it, and not after a relation.
+
+        save(), delete() and the like name the database. refresh_from_db() asks for the row's own
+        key, by that name: what says "from db" is not answered by a cache.
+        """
+        if self._db is not None:
+            return True
+        if not isinstance(self._hints.get("instance"), self.model):
+            return False
+        return not self._steps or dict(self._steps[0][2]).keys() == {"pk"}
 
     def _ask(self, ask: Callable[[Any], Any], using: str | None = None) -> Any:
         plain_queryset = self.no_cache()

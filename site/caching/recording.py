@@ -10,6 +10,7 @@ once, so a wrong field name raises where it stands, as in Django.
 from typing import Any
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.query import ModelIterable
 
 from caching.shapes import NotUnderstood, Step, is_lazy, plain, settled, shape_of
@@ -118,8 +119,12 @@ class RecordedQuerySet(models.QuerySet[Any]):
 
     def _step(self, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """A clone with one more step; None where it cannot be one."""
-        if self._steps is None or self._sticky_filter or (args and method in CONDITIONS):
+        if self._steps is None or self._sticky_filter:
             return None
+        if args and method in CONDITIONS:
+            args, named = (), _simple(args, named)
+            if not named:
+                return None
         step: Step = (method, args, settled(named) if named else ())
         try:
             shape = shape_of(step)
@@ -220,3 +225,16 @@ class RecordedQuerySet(models.QuerySet[Any]):
             if method == "order_by" and args:
                 return True
         return super().ordered
+
+
+def _simple(conditions: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Qs that are nothing but named arguments, as those: relations are asked for so. Else {}."""
+    found = dict(named)
+    for condition in conditions:
+        if type(condition) is not Q or condition.negated or condition.connector != Q.AND:
+            return {}
+        for child in condition.children:
+            if not isinstance(child, tuple) or child[0] in found:
+                return {}
+            found[child[0]] = child[1]
+    return found
