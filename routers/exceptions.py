@@ -1,8 +1,12 @@
 """What can go wrong in routing. Every message names what was seen and the cure."""
 
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 
 __all__ = [
+    "AccountElsewhere",
+    "AccountMoved",
+    "AccountMoving",
+    "AccountNotHere",
     "AccountNotSet",
     "CrossAccount",
     "ForeignLink",
@@ -71,4 +75,47 @@ class ShardUnavailable(RoutingError):
         super().__init__(
             f"{shard} did not answer: {why}. `manage.py shards status` shows which servers are up. "
             f'To read on without those that are away: `fan_out(query, missing="skip")`.'
+        )
+
+
+class AccountElsewhere(RoutingError, OperationalError):
+    """A shard refused the work of an account that it does not own, or is giving away just now.
+
+    Nothing of the refused transaction was kept. `account_id`, and `shard`: the alias that refused.
+    """
+
+    def __init__(self, account_id: int | None, shard: str, message: str) -> None:
+        self.account_id, self.shard = account_id, shard
+        super().__init__(message)
+
+
+class AccountMoving(AccountElsewhere):
+    """The account is being moved at this instant, which takes some milliseconds: try again."""
+
+    def __init__(self, account_id: int | None, shard: str, told: str) -> None:
+        super().__init__(account_id, shard, f"{shard}: {told}.")
+
+
+class AccountMoved(AccountElsewhere):
+    """The account lives on another shard, `new_shard`, and this process's map is older than that."""
+
+    def __init__(self, account_id: int | None, shard: str, told: str, new_shard: str) -> None:
+        self.new_shard = new_shard
+        super().__init__(
+            account_id,
+            shard,
+            f"{shard}: {told}. This process's map is older: refresh_map() reads the new one; "
+            f"`manage.py shards check` shows whether it says so.",
+        )
+
+
+class AccountNotHere(AccountElsewhere):
+    """The shard does not know the account as its own, nor where it went."""
+
+    def __init__(self, account_id: int | None, shard: str, told: str) -> None:
+        super().__init__(
+            account_id,
+            shard,
+            f"{shard}: {told}. `manage.py shards check` compares the map with what each shard was "
+            f"told; `manage.py shards tell` mends it.",
         )

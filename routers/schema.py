@@ -7,6 +7,7 @@ from django.db.backends.utils import CursorWrapper
 from routers import keys, triggers
 from routers.conf import settings
 from routers.exceptions import RoutingError
+from routers.ownership.install import install as install_ownership
 from routers.placement import sharded_models
 from routers.reference import copy_guard
 
@@ -20,7 +21,7 @@ def prepare(sender: AppConfig, using: str, **kwargs: object) -> None:
 
 
 def finish(sender: AppConfig, using: str, **kwargs: object) -> None:
-    """Django's `post_migrate`: the guards of `triggers` and `copy_guard`; changes nothing twice.
+    """Django's `post_migrate`: the guards of `triggers`, `copy_guard` and `ownership`; changes nothing twice.
 
     On PostgreSQL each sharded table's replica identity becomes (account_id, id), so that one
     account's rows can be replicated by themselves.
@@ -31,6 +32,7 @@ def finish(sender: AppConfig, using: str, **kwargs: object) -> None:
     there = set(connection.introspection.table_names())
     tables = [model for model in sharded_models() if model._meta.db_table in there]
     triggers.install(connection, tables)
+    install_ownership(connection, tables)
     copy_guard.protect_copies(connection)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

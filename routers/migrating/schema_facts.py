@@ -36,6 +36,7 @@ class Fact:
 
 # Each part gives kind, table, name, definition. What belongs to an extension is left out.
 # search_path decides which names are printed without their schema, so it is set before.
+# What routers_open_… return is data: see routers.ownership.
 POSTGRESQL = """
 WITH here AS (
     SELECT oid, relname, relkind, relreplident FROM pg_class c
@@ -88,7 +89,8 @@ FROM here JOIN pg_sequence ON seqrelid = oid WHERE NOT EXISTS (
     AND deptype IN ('a', 'i'))
 UNION ALL
 SELECT 'function', '', concat(proname, '(', pg_get_function_identity_arguments(p.oid), ')'),
-    pg_get_functiondef(p.oid)
+    CASE WHEN proname NOT IN ('routers_open_slots', 'routers_open_accounts')
+         THEN pg_get_functiondef(p.oid) END
 FROM pg_proc p WHERE pronamespace = current_schema()::regnamespace AND prokind IN ('f', 'p')
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid
                     AND deptype = 'e')
@@ -110,7 +112,8 @@ def _postgresql(cursor: CursorWrapper) -> Iterator[Fact]:
     schema = cursor.fetchone()[0]
     cursor.execute(POSTGRESQL)
     for kind, table, name, definition in cursor.fetchall():
-        yield Fact(kind, table, name, _one_line(definition.replace(f"{schema}.", "")))
+        definition = (definition or "").replace(f"{schema}.", "").replace(f"'{schema}'", "")
+        yield Fact(kind, table, name, _one_line(definition))
 
 
 def _sqlite(cursor: CursorWrapper) -> Iterator[Fact]:
