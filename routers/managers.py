@@ -40,7 +40,7 @@ class AccountQuerySet(ReplicaReads[M]):
     ) -> None:
         fresh = query is None
         super().__init__(model, AccountQuery(model) if fresh else query, using, hints)
-        if fresh:
+        if fresh and model is not None:  # deepcopy() fills in both afterwards
             if settings().recorded:
                 self._iterable_class = HomeRows
             if using is not None:

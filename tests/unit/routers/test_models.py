@@ -1,6 +1,7 @@
 """Every query stays inside its account, or raises."""
 
 import asyncio
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -180,6 +181,16 @@ def test_query_keeps_its_account_and_is_refused_inside_another() -> None:
     with account_context(ELSEWHERE), pytest.raises(CrossAccount, match="begun for account 1"):
         list(begun)
     assert list(begun) == [mine]
+
+
+def test_a_deep_copy_of_a_query_keeps_its_account() -> None:
+    order_of(MINE, "mine")
+    order_of(NEIGHBOUR)
+    with account_context(MINE):
+        copied = deepcopy(Order.objects.filter(title="mine"))
+        assert [order.account_id for order in copied] == [MINE]
+    with account_context(NEIGHBOUR), pytest.raises(CrossAccount):
+        copied.all().count()
 
 
 def test_all_accounts_reads_a_whole_shard_and_writes_only_named_accounts() -> None:
