@@ -47,7 +47,7 @@ CHARTS = (
         " / sum(rate(routers_query_seconds_count[5m]))",
     ),
     Chart("errors", "Failed queries", "/s", "sum(rate(routers_query_errors_total[5m]))"),
-    Chart("waits", "Longest wait for a pool", "s", "max(pgbouncer_pools_client_maxwait_seconds)"),
+    Chart("waits", "Longest pool wait", "s", "max(pgbouncer_pools_client_maxwait_seconds)"),
     Chart("hits", "Cache hits", "%", f"100 * {_HITS} / ({_HITS} + {_MISSES})"),
     Chart(
         "busy",

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.html import escape
+from django.utils.safestring import mark_safe
 
 __all__ = ["Chapter", "chapters"]
+
+CODE = re.compile(r"(```.*?```|`[^`]+`)", re.DOTALL)
+LINK = re.compile(r"\[([^\]]+)\]\((#[a-z0-9-]+)\)")
+BOLD = re.compile(r"\*\*([^*]+)\*\*")
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,11 @@ class Chapter:
     title: str
     anchor: str
     text: str
+
+    @property
+    def html(self) -> str:
+        """The text, its lines as they are, with code, bold words and links between chapters."""
+        return mark_safe("".join(map(_marked, CODE.split(self.text))))  # noqa: S308 - all escaped
 
 
 def chapters() -> list[Chapter]:
@@ -41,3 +52,11 @@ def _chapter(part: str) -> Chapter:
     title, _, text = part.partition("\n")
     anchor = re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
     return Chapter(title.strip(), anchor, text.strip())
+
+
+def _marked(part: str) -> str:
+    if part.startswith("```"):
+        return f"<code>{escape(part.strip('`').partition(chr(10))[2].rstrip())}</code>"
+    if part.startswith("`"):
+        return f"<code>{escape(part.strip('`'))}</code>"
+    return BOLD.sub(r"<strong>\1</strong>", LINK.sub(r'<a href="\2">\1</a>', escape(part)))

@@ -25,7 +25,7 @@ LEVELS = 4  # of shade, besides that of an empty slot
 
 @dataclass(frozen=True)
 class ShardSlots:
-    """A shard's slots in the map's order, a square each: `paths` has one for each shade."""
+    """A shard's slots in the map's order, a square each; `paths`: shade → lines over them."""
 
     shard: str
     slots: int
@@ -107,13 +107,14 @@ def _level(number: int, most: int) -> int:
 
 
 def _paths(levels: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """For each shade that there is, lines over the squares that have it."""
+    """For each shade but that of none, lines over the squares that have it."""
     drawn: dict[int, list[str]] = defaultdict(list)
     for row in range(0, len(levels), COLUMNS):
         y, x = row // COLUMNS, 0
         for level, run in groupby(levels[row : row + COLUMNS]):
             length = len(list(run))
-            drawn[level].append(f"M{x} {y}.5h{length}")
+            if level:
+                drawn[level].append(f"M{x} {y}.5h{length}")
             x += length
     for level, lines in sorted(drawn.items()):
         yield level, "".join(lines)

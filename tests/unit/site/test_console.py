@@ -197,9 +197,9 @@ def test_a_shard_without_a_slot_is_in_the_picture(account: Account) -> None:
 
 
 def test_a_square_for_each_slot() -> None:
-    levels = [0] * 70 + [3] * 10 + [0]
+    levels = [1] * 70 + [3] * 10 + [0, 1]
     drawn = dict(slots._paths(levels))
-    assert drawn == {0: "M0 0.5h64M0 1.5h6M16 1.5h1", 3: "M6 1.5h10"}
+    assert drawn == {1: "M0 0.5h64M0 1.5h6M17 1.5h1", 3: "M6 1.5h10"}
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 4097])
@@ -350,6 +350,17 @@ def test_every_chapter_that_a_rule_names_is_there() -> None:
     named = set(re.findall(r"about\('([a-z-]+)'", rules))
     assert len(named) > 5
     assert named <= {chapter.anchor for chapter in chapters()}
+
+
+def test_a_chapter_is_text_with_a_few_marks(settings: Any, tmp_path: Path) -> None:
+    settings.SITE = tmp_path / "site"
+    (tmp_path / "ansible").mkdir()
+    text = "# Runbooks\n\nPreface.\n\n## Disk fills\n\n**Do.** `rm <x> **` and [b](#b); [c](y.md)\n"
+    (tmp_path / "ansible" / "RUNBOOKS.md").write_text(text)
+    preface, disk = chapters()
+    assert (preface.title, disk.title, disk.anchor) == ("Runbooks", "Disk fills", "disk-fills")
+    wanted = '<strong>Do.</strong> <code>rm &lt;x&gt; **</code> and <a href="#b">b</a>; [c](y.md)'
+    assert disk.html == wanted
 
 
 def test_without_the_runbooks_it_says_where_they_are(
