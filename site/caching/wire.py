@@ -47,9 +47,13 @@ class Line:
     """
 
     def __init__(self, connection: Any) -> None:
-        connection.connect()
         self._connection = connection
-        self.run = _run_of(connection)
+        connection.connect()
+        try:
+            self.run = _run_of(connection)
+        except BaseException:
+            connection.disconnect()
+            raise
         self._socket, self._reader = connection._sock, hiredis.Reader()
 
     def exchange(self, command: Command) -> Any:
@@ -180,9 +184,8 @@ def _info(connection: Any, section: str) -> str:
     try:
         answer = connection.read_response()
     except NoPermissionError as error:
-        raise redis.AuthorizationError(
-            "the login may not run INFO, which tells who it is"
-        ) from error
+        text = "the login may not run INFO, and which run is it?"
+        raise redis.AuthenticationError(text) from error
     return answer.decode() if isinstance(answer, bytes) else str(answer)
 
 

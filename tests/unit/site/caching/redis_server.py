@@ -25,9 +25,10 @@ class RedisServer:
     def client(self) -> Any:
         return redis.Redis(port=self.port, socket_timeout=5)
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """With further options of redis-server."""
         options = ["--port", str(self.port), "--save", "", "--dir", str(self.directory)]
-        options += ["--bind", "127.0.0.1", "--enable-debug-command", "local"]
+        options += ["--bind", "127.0.0.1", "--enable-debug-command", "local", *more]
         log = (self.directory / "redis.log").open("ab")
         self.process = subprocess.Popen(["redis-server", *options], stdout=log, stderr=log)
         log.close()
