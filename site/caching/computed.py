@@ -8,9 +8,8 @@ from django.db import Error, models
 
 from caching import service, store, writes
 from caching.conf import settings
-from caching.entries import Packing
 from caching.places import Place, cached_tables, of_account, of_tables
-from caching.plainness import pack_value, unpack_value
+from caching.plainness import VALUES
 from caching.policy import policy
 from caching.remember import remember
 from caching.shapes import NotUnderstood, plain
@@ -24,19 +23,6 @@ __all__ = ["Table", "cached"]
 
 T = TypeVar("T")
 Table = str | type[models.Model]
-
-
-class Values(Packing):
-    """See `caching.plainness`."""
-
-    def pack(self, answer: Any) -> Any:
-        return pack_value(answer)
-
-    def unpack(self, packed: Any) -> Any:
-        return unpack_value(packed)
-
-
-VALUES = Values()
 
 
 def cached(

@@ -7,8 +7,9 @@ moment, and ("()", [1, 2]) is a tuple. So a pair never means anything else.
 from typing import Any
 
 from caching.codec import KINDS, PLAIN, READ, WRITE, NotPlain
+from caching.entries import Packing
 
-__all__ = ["pack_value", "unpack_value"]
+__all__ = ["VALUES", "pack_value", "unpack_value"]
 
 TUPLE = "()"
 
@@ -41,3 +42,16 @@ def unpack_value(packed: Any) -> Any:
         return packed
     how, written = packed
     return tuple(map(unpack_value, written)) if how == TUPLE else READ[how](written)
+
+
+class Values(Packing):
+    """An answer that is such a value."""
+
+    def pack(self, answer: Any) -> Any:
+        return pack_value(answer)
+
+    def unpack(self, packed: Any) -> Any:
+        return unpack_value(packed)
+
+
+VALUES = Values()

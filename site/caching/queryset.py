@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models.sql import Query
 
 from caching.places import Place, cached_tables, of_account, of_tables, shard_tables
+from caching.raw import CachingRawQuerySet
 from caching.reads import CachedReads
 from routers.conf import CATALOG
 from routers.conf import settings as sharding
@@ -82,6 +83,17 @@ class CachingQuerySet(CachedReads):
 
     def _empty(self) -> Any:
         return type(self)(self.model, self._query_of_its_own(), self._db, self._hints)
+
+    def raw(
+        self, raw_query: Any, params: Any = (), translations: Any = None, using: Any = None
+    ) -> Any:
+        made: Any = super().raw(raw_query, params, translations, using)
+        if made.db != CATALOG:  # a copy of a reference table, read beside an account
+            return made
+        found = CachingRawQuerySet(raw_query, self.model, None, params, translations, made._db)
+        found._prefetch_related_lookups = made._prefetch_related_lookups
+        found._seconds, found._policy = self._seconds, self._policy
+        return found
 
     def _query_of_its_own(self) -> Any:
         return Query(self.model)

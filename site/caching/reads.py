@@ -4,41 +4,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FullResultSet
-from django.db.models.query import (
-    FlatValuesListIterable,
-    ModelIterable,
-    ValuesIterable,
-    ValuesListIterable,
-)
-
+from caching import aggregates
 from caching.conf import settings
 from caching.entries import Packing
-from caching.places import Place
+from caching.plainness import VALUES
 from caching.policy import COMPUTE, policy
-from caching.recording import RecordedQuerySet
+from caching.questions import FORMS, AskedQuerySet
 from caching.remember import remember
 from caching.rows import pack_rows, unpack_rows
-from caching.shapes import NotUnderstood, plain, tables_in
+from caching.shapes import NotUnderstood
 from routers.conf import settings as sharding
-from routers.replicas.reads import HomeRows
 from routers.replicas.unit import primary_only
 
 __all__ = ["CachedReads"]
 
-FORMS: dict[Any, str] = {
-    ModelIterable: "instances",
-    HomeRows: "instances",
-    ValuesIterable: "dicts",
-    ValuesListIterable: "tuples",
-    FlatValuesListIterable: "values",
-}
 NEVER = 0
 PLAIN = Packing()
-UNKNOWN: Any = object()
-
-# (class, model, shape, kind) → tables that the query reads, or None where it cannot be kept.
-_tables: dict[Any, frozenset[str] | None] = {}
 
 
 class Rows(Packing):
@@ -58,7 +39,7 @@ class Rows(Packing):
         return rows
 
 
-class CachedReads(RecordedQuerySet):
+class CachedReads(AskedQuerySet):
     """What the three kinds of queryset have in common."""
 
     _form = ""  # of the rows that were asked of the database: one of FORMS
@@ -114,6 +95,21 @@ class CachedReads(RecordedQuerySet):
                 return bool(found)
         return super().exists()
 
+    def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            wanted = aggregates.named(args, kwargs)
+            kind = f"aggregate {aggregates.told(wanted)}"
+        except NotUnderstood:
+            return super().aggregate(*args, **kwargs)
+        found = self._remembered(
+            kind,
+            lambda plain: plain.aggregate(**wanted),
+            lambda: self.no_cache().annotate(
+                **{f"aggregate_{number}": one for number, one in enumerate(wanted.values())}
+            ),
+        )
+        return super().aggregate(**wanted) if found is NotImplemented else found
+
     def _fetch_all(self) -> None:
         if self._result_cache is None:
             rows = self._remembered("rows", lambda plain: list(plain))
@@ -135,8 +131,13 @@ class CachedReads(RecordedQuerySet):
         except plain_queryset.model.DoesNotExist:
             return []
 
-    def _remembered(self, kind: str, ask: Callable[[Any], Any]) -> Any:
-        """What `ask` makes of this queryset; NotImplemented where the cache has no part in it."""
+    def _remembered(
+        self, kind: str, ask: Callable[[Any], Any], asked: Callable[[], Any] | None = None
+    ) -> Any:
+        """What `ask` makes of this queryset; NotImplemented where the cache has no part in it.
+
+        `asked()`: the queryset whose SQL names the tables, where that is not this one's.
+        """
         if self._seconds == NEVER or self._for_write or not settings().enabled:
             return NotImplemented
         if self._for_relations and self._is_djangos_own():
@@ -147,7 +148,7 @@ class CachedReads(RecordedQuerySet):
         question = self._question() or self._compiled_question()
         if question is None:
             return NotImplemented
-        tables = self._tables(kind)
+        tables = self._tables(kind, asked or self._clone)
         if tables is None:
             return NotImplemented
         place = self._place(scope, tables)
@@ -157,11 +158,16 @@ class CachedReads(RecordedQuerySet):
             self.model._meta.label,
             f"{kind} {question}",
             seconds,
-            PLAIN if kind in ("count", "exists") else Rows(self, place.alias),
+            self._packing(kind, place.alias),
             partial(self._ask, ask),
             partial(self._ask_primary, ask),
             self._policy,
         )
+
+    def _packing(self, kind: str, alias: str) -> Packing:
+        if kind in ("count", "exists"):
+            return PLAIN
+        return Rows(self, alias) if kind in ("get", "rows") else VALUES
 
     def _is_djangos_own(self) -> bool:
         """Whether Django looks after a row by it, and not after a relation.
@@ -190,42 +196,6 @@ class CachedReads(RecordedQuerySet):
         with primary_only():
             return self._ask(ask)
 
-    def _tables(self, kind: str) -> frozenset[str] | None:
-        """The tables that the query reads; None where its answer cannot be kept."""
-        if self._steps is None:
-            return self._watched(tables_in(self._sql()[0]))
-        shape = (type(self), self.model, self._shape, kind)
-        found = _tables.get(shape, UNKNOWN)
-        if found is UNKNOWN:
-            try:
-                found = self._watched(tables_in(self._clone()._sql()[0]))
-            except (EmptyResultSet, FullResultSet):
-                return None
-            _tables[shape] = found
-        return found
-
-    def _watched(self, tables: frozenset[str] | None) -> frozenset[str] | None:
-        """These tables, where every write to them is told to the place of the answer."""
-        return tables if tables is not None and tables <= self._watched_tables() else None
-
-    def _compiled_question(self) -> str | None:
-        """The SQL as text, where the queryset was not told in steps."""
-        query = self.query
-        if query.select_for_update or query.combinator or query.extra_tables:
-            return None
-        if self._iterable_class not in FORMS:
-            return None
-        try:
-            sql, params = self._sql()
-            told = repr((sql, [plain(value) for value in params]))
-        except (EmptyResultSet, FullResultSet, NotUnderstood):
-            return None
-        return f"{self._iterable_class.__name__} {self._fields} {told}"
-
-    def _sql(self) -> tuple[str, Any]:
-        compiler = self.query.get_compiler(using=self.db)
-        return compiler.as_sql()
-
     def _relate_known(self, rows: list[Any]) -> None:
         """As ModelIterable does for what a related manager knows."""
         for field, known in self._known_related_objects.items():
@@ -233,12 +203,3 @@ class CachedReads(RecordedQuerySet):
                 other = known.get(getattr(row, field.attname))
                 if other is not None and not field.is_cached(row):
                     setattr(row, field.name, other)
-
-    def _scope_for_cache(self) -> Any:
-        raise NotImplementedError
-
-    def _watched_tables(self) -> frozenset[str]:
-        raise NotImplementedError
-
-    def _place(self, scope: Any, tables: frozenset[str]) -> Place:
-        raise NotImplementedError

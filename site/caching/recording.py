@@ -203,6 +203,10 @@ class RecordedQuerySet(models.QuerySet[Any]):
         step = None if named else self._named_step("values_list", names, flat=flat)
         return super().values_list(*names, flat=flat, named=named) if step is None else step
 
+    def values(self, *names: Any, **expressions: Any) -> Any:
+        step = None if expressions else self._named_step("values", names)
+        return super().values(*names, **expressions) if step is None else step
+
     def _named_step(self, method: str, names: tuple[Any, ...], **options: Any) -> Any:
         """A step whose arguments are names of fields: they belong to its shape."""
         if all(type(name) is str for name in names):
