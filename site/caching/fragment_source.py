@@ -59,8 +59,8 @@ def digest_of_blocks(names: list[str], context: Any) -> str:
 
 
 def _template(engine: Engine, name: str) -> str:
-    template = engine.get_template(name)
-    return digest_of_source(str(template.source), list(template.nodelist), engine)
+    template: Any = engine.get_template(name)
+    return digest_of_source(str(template.source), [*template.nodelist], engine)
 
 
 def _gather(node: Node, engine: Engine, seen: dict[str, str]) -> None:
@@ -77,9 +77,10 @@ def _gather(node: Node, engine: Engine, seen: dict[str, str]) -> None:
 
 def _names(node: Any) -> Iterator[str]:
     if isinstance(node, InclusionNode):
-        yield from [node.filename] if isinstance(node.filename, str) else list(node.filename)
+        names: Any = node.filename
+        yield from [names] if isinstance(names, str) else names
         return
-    told = node.parent_name if isinstance(node, ExtendsNode) else node.template
+    told: Any = node.parent_name if isinstance(node, ExtendsNode) else node.template
     if isinstance(told.var, Variable) or told.filters:
         raise FragmentError(
             f"includes a template by the variable {told.token}, so nobody can tell whether that "
@@ -90,7 +91,9 @@ def _names(node: Any) -> Iterator[str]:
 
 def blocks_in(nodes: list[Node]) -> list[str]:
     """The names of the blocks among them."""
-    return [block.name for node in nodes for block in node.get_nodes_by_type(BlockNode)]
+    kind: Any = BlockNode
+    blocks: list[Any] = [block for node in nodes for block in node.get_nodes_by_type(kind)]
+    return [block.name for block in blocks]
 
 
 @cache

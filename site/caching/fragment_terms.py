@@ -52,7 +52,7 @@ class Terms:
         """As if there were no fragment."""
         named = {name: expression.resolve(context) for name, expression in self.named.items()}
         with context.push(**named):
-            return self.nodelist.render(context)
+            return str(self.nodelist.render(context))
 
     def value(self, context: Any, name: str) -> Any:
         """Of a variable. Raises FragmentError where there is none: a slip of the pen."""
@@ -81,8 +81,9 @@ class Terms:
 
 def path_of(expression: FilterExpression) -> str:
     """A variable's, "" for anything else."""
-    var = expression.var
-    return var.var if isinstance(var, Variable) and var.lookups and not expression.filters else ""
+    var: Any = expression.var
+    is_path = isinstance(var, Variable) and var.lookups and not expression.filters
+    return str(var.var) if is_path else ""
 
 
 def told(value: Any) -> Any:

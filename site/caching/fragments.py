@@ -24,10 +24,10 @@ from caching.guard import (
     Guarded,
     NarrowRequest,
     declare,
-    sql_watched,
     trace_of,
 )
 from caching.shapes import NotUnderstood
+from caching.watched import watched
 from routers.replicas.unit import primary_only
 
 __all__ = ["Piece"]
@@ -144,7 +144,7 @@ class Piece:
         try:
             with ExitStack() as stack:
                 stack.enter_context(primary_only())
-                stack.enter_context(sql_watched(self.refuse, terms.tables, lasting=terms.lasting))
+                stack.enter_context(watched(self.refuse, terms.tables, lasting=terms.lasting))
                 yield
             if meta.get("CSRF_COOKIE_NEEDS_UPDATE"):
                 self.refuse("a CSRF token")
@@ -172,7 +172,7 @@ def _current_app(context: Any) -> str | None:
     """As `{% url %}` finds it."""
     request = getattr(context, "request", None)
     try:
-        return request.current_app  # type: ignore[union-attr,no-any-return]
+        return request.current_app  # type: ignore[union-attr]
     except AttributeError:
         match = getattr(request, "resolver_match", None)
         return getattr(match, "namespace", None)

@@ -3,25 +3,19 @@
 Whatever is shown must be in the key, or somebody sees what was made for another: a name, a token, a
 page of a list. So a fragment is made in a context of its own that has the declared paths with the
 very values that are in the key, and the variables of `uses=`. Anything else that the page's context
-has is refused when it is read, and so is SQL whose tables the entry would not follow. What is made
-is searched for the visitor's secrets and name before it is kept.
+has is refused when it is read. What is made is searched for the visitor's secrets and name before
+it is kept.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from django.db import connections
-from django.middleware.csrf import _does_token_match
+from django.middleware import csrf
 from django.template.context import Context
 from django.utils.functional import SimpleLazyObject
 
-from caching.places import shard_tables
-from caching.shapes import tables_in
-from caching.statements import is_read
-from routers.conf import CATALOG
 from routers.exceptions import RoutingError
 
 __all__ = [
@@ -31,8 +25,8 @@ __all__ = [
     "FragmentError",
     "Guarded",
     "NarrowRequest",
+    "Refuse",
     "declare",
-    "sql_watched",
     "trace_of",
 ]
 
@@ -41,6 +35,8 @@ PERSONAL = frozenset({"request", "user", "perms", "messages", "csrf_token", "csp
 MISSING = object()
 TOKEN = re.compile(r"(?<![A-Za-z0-9])(?:[A-Za-z0-9]{64}|[A-Za-z0-9]{32})(?![A-Za-z0-9])")
 SHORTEST_NAME = 4
+
+_matches: Callable[[str, str], bool] = csrf._does_token_match  # type: ignore[attr-defined]
 
 Refuse = Callable[[str], NoReturn]
 """Called with what was read that must not be."""
@@ -77,7 +73,7 @@ class Declared(dict[str, Any]):
         self._refuse(self._path)
 
     __bool__ = __str__ = __len__ = __iter__ = __eq__ = _whole
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 def declare(values: dict[str, Any], path: str, value: Any, refuse: Refuse) -> None:
@@ -100,7 +96,7 @@ class Guarded(Context):
     piece: Any = None
     request: Any
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         try:
             return super().__getitem__(key)
         except KeyError:
@@ -108,7 +104,7 @@ class Guarded(Context):
                 self.piece.refuse(key)
             raise
 
-    def get(self, key: str, otherwise: Any = None) -> Any:
+    def get(self, key: Any, otherwise: Any = None) -> Any:
         for values in reversed(self.dicts):
             if key in values:
                 return values[key]
@@ -120,7 +116,7 @@ class Guarded(Context):
 
     def new(self, values: Any = None) -> Any:
         """For an included template that sees nothing of what stands around it."""
-        isolated = super().new(values)
+        isolated: Any = super().new(values)
         isolated.hidden = ()
         return isolated
 
@@ -143,32 +139,6 @@ class NarrowRequest:
         self._refuse(f"request.{name}")
 
 
-@contextmanager
-def sql_watched(refuse: Refuse, tables: frozenset[str], *, lasting: bool) -> Iterator[None]:
-    """Refuse SQL in this block whose answer may change without the entry's getting invalid."""
-
-    def execute(run: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        alias = context["connection"].alias
-        if lasting or not is_read(sql):
-            refuse(f"SQL on {alias}: {str(sql)[:80]}")
-        found = tables_in(sql)
-        allowed = tables if alias == CATALOG else shard_tables()
-        if found is None or not found <= allowed:
-            told = ", ".join(sorted(found or ())) or str(sql)[:80]
-            refuse(f"the table {told} on {alias}")
-        return run(sql, params, many, context)
-
-    # The first is the outermost: it sees a statement before others put theirs before it.
-    wrappers = [connections[alias].execute_wrappers for alias in connections]
-    for some in wrappers:
-        some.insert(0, execute)
-    try:
-        yield
-    finally:
-        for some in wrappers:
-            some.remove(execute)
-
-
 def trace_of(html: str, request: Any, shown: frozenset[str] | None) -> str:
     """What HTML shows of the visitor, "" for nothing.
 
@@ -177,7 +147,7 @@ def trace_of(html: str, request: Any, shown: frozenset[str] | None) -> str:
     if "csrfmiddlewaretoken" in html:
         return "a CSRF token"
     secret = getattr(request, "META", {}).get("CSRF_COOKIE")
-    if secret and any(_does_token_match(found, secret) for found in TOKEN.findall(html)):
+    if secret and any(_matches(found, secret) for found in TOKEN.findall(html)):
         return "the visitor's CSRF token"
     nonce = getattr(request, "_csp_nonce", None)
     if nonce and str(nonce) in html:

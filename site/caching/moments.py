@@ -5,7 +5,8 @@ fragment stands is too late: a commit between the two would be missed for good. 
 random and never comes back, so when this process has seen the same one before the work under way
 began, nothing has been committed since, and whatever this work has read is right under it.
 
-The work under way begins with a request, or with `reading()`. Outside of both nobody knows.
+The work under way begins with a request, or with `reading()`. Outside of both nobody knows, and
+after `spoil()`. What a process remembers of earlier work must not be shown in a fragment.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from django.core.signals import request_started
 
 from caching.clock import now
 
-__all__ = ["known_before_reading", "reading"]
+__all__ = ["known_before_reading", "reading", "spoil"]
 
 MOST_KNOWN = 10_000
 
@@ -34,6 +35,11 @@ def reading() -> Iterator[None]:
         yield
     finally:
         _began.reset(token)
+
+
+def spoil() -> None:
+    """This work has seen what is not committed, or not new: nothing made of it may be kept."""
+    _began.set(None)
 
 
 def known_before_reading(

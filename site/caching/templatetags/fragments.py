@@ -10,8 +10,9 @@ is shown but not kept where it is off.
     vary       paths (`session.code`, `request.GET.page`), any expression, or `name=expression`.
                They are in the key; paths and names can be read inside. Not evaluated: a queryset
                is refused; what is deferred in a row is the row's own affair.
-    uses=      variables that can be read whole: what they hold is made from the values in the key
-               and rows. Never `request`, `user`, `perms` and `messages`.
+    uses=      variables that can be read whole: what they hold is made from the values in the key,
+               rows of the account, and rows of `tables=`. Never `request`, `user`, `perms`,
+               `messages`.
     for=       who may see it: `for=request.membership.role`, `for="everyone"`. Without it, each
                visitor has one of their own.
     tables=    of global models in the catalog, cached ones, that it shows.
@@ -90,7 +91,7 @@ def fragment(parser: Parser, token: Token) -> FragmentNode:
     _, *bits = token.split_contents()
     if not bits or bits[0][0] not in "\"'":
         raise template.TemplateSyntaxError('{% fragment "name" … %}: its name comes first, quoted.')
-    ahead = list(parser.tokens)
+    ahead: list[Any] = list(parser.tokens)
     nodelist = parser.parse(("endfragment",))
     text = "\n".join(
         f"{one.token_type} {one.contents}" for one in reversed(ahead[len(parser.tokens) :])

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from caching.counts import outcomes, tallies
-from caching.moments import reading
+from caching.moments import reading, spoil
 from routers import account_atomic, account_context, shard_of
 from tests.unit.site.caching.fragment_support import Visitor, engine, page, request_of
 from tests.unit.site.caching.redis_server import RedisServer
@@ -94,6 +94,15 @@ def test_a_commit_while_it_is_made(shelf: RedisServer) -> None:
 
 def test_of_work_whose_beginning_nobody_knows_nothing_is_kept(shelf: RedisServer) -> None:
     assert outcome(lambda: page(TITLES, rows=rows())) == ["busy"]
+
+
+def test_after_what_was_rolled_back_nothing_is_kept(shelf: RedisServer) -> None:
+    def work() -> None:
+        with reading():
+            spoil()
+            page(TITLES, rows=rows())
+
+    assert outcome(work) == ["busy"]
 
 
 def test_inside_a_transaction_nothing_is_kept(shelf: RedisServer) -> None:

@@ -9,7 +9,10 @@ from django.template import TemplateSyntaxError
 
 from caching.counts import outcomes
 from caching.guard import FragmentError
+from caching.places import Place, of_account, of_tables
+from caching.watched import heed
 from routers import account_context
+from routers.context import current_scope
 from tests.unit.site.caching.fragment_support import engine, page, request_of
 from tests.unit.site.caching.shelf.models import Book
 from tests.unit.site.caching.support import ONE
@@ -164,6 +167,29 @@ def test_sql_that_nobody_would_tell_of() -> None:
             page('{% fragment "f" uses="rows" lasting %}' + end, rows=books.all())
         with connections["shard02"].cursor() as cursor:
             cursor.execute("SELECT 1")  # nothing is watched any more
+
+
+@pytest.mark.usefixtures("strict")
+def test_what_is_kept_for_another_place() -> None:
+    class Asked:
+        def __init__(self, place: Place) -> None:
+            self.place = place
+
+        def __str__(self) -> str:
+            heed(self.place)  # as an answer from the cache, for which no SQL runs
+            return "x"
+
+    text = '{% fragment "f" uses="asked" %}{{ asked }}{% endfragment %}'
+    with account_context(ONE):
+        account = of_account(current_scope())  # type: ignore[arg-type]
+        publishers = of_tables(frozenset({"shelf_publisher"}))
+        assert page(text, asked=Asked(account)) == "x"
+        assert page(text.replace("uses", 'tables="shelf_publisher" uses'), asked=Asked(publishers))
+        with pytest.raises(FragmentError, match="kept of the tables shelf_publisher"):
+            page(text, asked=Asked(publishers))
+        with pytest.raises(FragmentError, match="kept of a90001"):
+            page(text.replace("uses", "lasting uses"), asked=Asked(account))
+        heed(publishers)
 
 
 @pytest.mark.usefixtures("strict")
