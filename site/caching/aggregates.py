@@ -40,7 +40,7 @@ def _told(aggregate: Any) -> tuple[Any, ...]:
         raise NotUnderstood("output_field")
     (field,) = fields
     if type(field) is F:
-        name = field.name
+        name = field.name  # type: ignore[attr-defined]
     elif type(field) is Star:
         name = "*"
     else:

@@ -8,6 +8,7 @@
     Order.objects.cache(60).get(pk=1)           kept for a minute
     Order.objects.no_cache().get(pk=1)          asked of the database
     order.customer, customer.orders.all()       from the cache, where the other model is cached
+    order.forget()                              see `memoise`, for methods and properties
 
 The mixin stands first: `objects` is the first base's. `manage.py check` finds where it is not.
 """
@@ -17,11 +18,12 @@ from typing import Any, ClassVar
 from django.db import models
 
 from caching.managers import CachingBaseManager, CachingManager, CachingReferenceManager
+from caching.memoise import Memoises
 
 __all__ = ["CachingMixin", "CachingReferenceMixin"]
 
 
-class CachingMixin(models.Model):
+class CachingMixin(Memoises, models.Model):
     """Of a sharded or global model."""
 
     cache_seconds: ClassVar[int | None] = None
@@ -33,7 +35,7 @@ class CachingMixin(models.Model):
         abstract = True
 
 
-class CachingReferenceMixin(models.Model):
+class CachingReferenceMixin(Memoises, models.Model):
     """Of a reference model."""
 
     cache_seconds: ClassVar[int | None] = None

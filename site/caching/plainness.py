@@ -29,6 +29,8 @@ def pack_value(value: Any) -> Any:
         return KINDS[kind], WRITE[KINDS[kind]](value)
     if isinstance(value, str):  # marked safe, or a choice
         return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
     raise NotPlain(f"{kind.__name__} is no plain value")
 
 

@@ -49,6 +49,11 @@ class CachingRawQuerySet(RawQuerySet):
     _seconds: int | None = None
     _policy = COMPUTE
 
+    # Django's own, which its types do not tell.
+    model: Any
+    _result_cache: Any
+    _prefetch_related_lookups: Any
+
     def cache(
         self,
         timeout: int | None = None,
@@ -58,7 +63,7 @@ class CachingRawQuerySet(RawQuerySet):
         stale: float = 0,
     ) -> "CachingRawQuerySet":
         """As a queryset's."""
-        clone = self._clone()  # type: ignore[attr-defined]
+        clone: CachingRawQuerySet = self._clone()
         clone._seconds, clone._policy = timeout, policy(on_miss, wait, stale)
         return clone
 
