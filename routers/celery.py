@@ -8,26 +8,60 @@ Beat has no account: its tasks set one themselves.
 A task is one unit of work for reads from replicas: see `routers.replicas.units`. What its sender
 has written goes with the message, so the task sees it even where Redis was not told.
 
+A task that a shard refuses, since its account moves or has moved, is run again by `AccountTask`, as
+a request is: where it is marked `idempotent=True`, or has left nothing behind. Name it to the
+application: `Celery("shop", task_cls="routers.celery:AccountTask")`. One that is refused for longer
+than SHARDING["MOVING_SECONDS"] is retried by Celery after a second; one that cannot be run again
+fails with the error. Sending a task counts as having left something.
+
 A task that is killed (a hard time limit, a lost worker) fails in the worker's main process, whose
 `link_error` callbacks have no account: their sharded work raises.
 """
 
+import time
 from contextvars import Token
 from dataclasses import asdict
 from typing import Any
 
-from celery import signals
+from celery import Task, signals
 
 from routers.context import SCOPE, Scope, account_context, all_accounts, current_scope
+from routers.exceptions import AccountElsewhere
+from routers.ownership.again import Patience
+from routers.ownership.attempt import attempting, mark_done
 from routers.replicas.units import begin, current_unit, end
 from routers.replicas.visitor import positions_in, taken_along
 
-__all__ = ["HEADER", "POSITIONS", "carry_account"]
+__all__ = ["HEADER", "POSITIONS", "AccountTask", "carry_account"]
 
 HEADER = "routers_scope"
 """Its value: {"account_id": 42, "shard": None}, as `Scope`; None for a task without a scope."""
 POSITIONS = "routers_positions"
 """What the sender has written: name → position, as the visitor's cookie."""
+
+
+RETRY_SECONDS = 1
+
+
+class AccountTask(Task):  # type: ignore[misc]
+    """A task that is run again where a shard has refused it."""
+
+    abstract = True
+    idempotent = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        patience = Patience()
+        while True:
+            try:
+                with attempting() as attempt:
+                    return super().__call__(*args, **kwargs)
+            except AccountElsewhere as error:
+                pause = patience.pause(error)
+                if not (self.idempotent or attempt.left_nothing):
+                    raise
+                if pause is None:
+                    raise self.retry(exc=error, countdown=RETRY_SECONDS) from error
+            time.sleep(pause)
 
 
 def carry_account() -> None:
@@ -42,6 +76,7 @@ def carry_account() -> None:
 
 def _send(headers: dict[str, Any], **kwargs: Any) -> None:
     """A retry has the header already: it is the task's own, whatever was set when it gave up."""
+    mark_done()
     headers.setdefault(HEADER, _written(current_scope()))
     unit = current_unit()
     if unit is not None and (positions := taken_along(unit)):

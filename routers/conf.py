@@ -16,6 +16,9 @@ SHARDING = {
     "MAP_POLL_SECONDS": 0.8,                     # between looks at the catalog without Redis …
     "MAP_POLL_SECONDS_WITH_REDIS": 10,           # … and with it
     "CATALOG_SECONDS": 2,                        # a server's process waits no longer for it
+    # Accounts that move: see routers.ownership.
+    "OWNER_SECONDS": 5,                          # an old copy is read no longer
+    "MOVING_SECONDS": 2,                         # how long a request waits for a move, then 503
     # Who sees the inside in /readyz and /metrics: these networks, and who brings the token.
     "PROBE_NETWORKS": ["127.0.0.0/8", "10.0.0.0/8"],  # default: loopback and private addresses
     "PROBE_TOKEN": "…",                          # `Authorization: Bearer …`; None: networks only
@@ -62,6 +65,8 @@ class Settings:
     map_poll_seconds: float = 0.8
     map_poll_seconds_with_redis: float = 10.0
     catalog_seconds: float = 2.0
+    owner_seconds: float = 5.0
+    moving_seconds: float = 2.0
     probe_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     probe_token: str | None = None
     pooler_consoles: tuple[str, ...] = ()
@@ -100,6 +105,8 @@ def settings() -> Settings:
         map_poll_seconds=raw.get("MAP_POLL_SECONDS", 0.8),
         map_poll_seconds_with_redis=raw.get("MAP_POLL_SECONDS_WITH_REDIS", 10.0),
         catalog_seconds=raw.get("CATALOG_SECONDS", 2.0),
+        owner_seconds=raw.get("OWNER_SECONDS", 5.0),
+        moving_seconds=raw.get("MOVING_SECONDS", 2.0),
         probe_networks=tuple(map(ip_network, raw.get("PROBE_NETWORKS", PRIVATE_NETWORKS))),
         probe_token=raw.get("PROBE_TOKEN"),
         pooler_consoles=tuple(raw.get("POOLER_CONSOLES", ())),

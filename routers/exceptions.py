@@ -97,7 +97,7 @@ class AccountMoving(AccountElsewhere):
 
 
 class AccountMoved(AccountElsewhere):
-    """The account lives on another shard, `new_shard`, and this process's map is older than that."""
+    """The account lives on another shard, `new_shard`; this process's map is older."""
 
     def __init__(self, account_id: int | None, shard: str, told: str, new_shard: str) -> None:
         self.new_shard = new_shard

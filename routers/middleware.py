@@ -1,19 +1,34 @@
-"""The account of a request, taken from the URL's slug."""
+"""The account of a request, taken from the URL's slug; a request that a shard refused runs again.
 
+Which may: GET, HEAD, OPTIONS; and any other whose writes were all made in the one transaction that
+was refused, so that it has left nothing behind (`routers.ownership.attempt`). A view that does what
+must not be done twice before it writes (mail, a call of another service) says so by `mark_done()`,
+or does it on commit. What is not run again, or is refused for SHARDING["MOVING_SECONDS"], gets 503
+with Retry-After. What was refused while a response streams, or in another middleware, is an error.
+"""
+
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from routers.carrying import carry
 from routers.conf import settings
 from routers.context import account_context
+from routers.exceptions import AccountElsewhere
+from routers.ownership.again import Patience
+from routers.ownership.attempt import Attempt, attempting
 from routers.replicas.visitor import begin_request, end_request, keep
 
 __all__ = ["AccountMiddleware", "carry_stream"]
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+RETRY_AFTER_SECONDS = 1
 
 
 class AccountMiddleware:
@@ -39,7 +54,7 @@ class AccountMiddleware:
         unit = begin_request(request)
         try:
             with self._account(request):
-                response = carry_stream(self.get_response(request))
+                response = carry_stream(self._answered(request))
         finally:
             end_request(unit)
         return keep(response, unit)
@@ -48,11 +63,44 @@ class AccountMiddleware:
         unit = begin_request(request)
         try:
             with await sync_to_async(self._account)(request):
-                response = carry_stream(await self.get_response(request))
+                response = carry_stream(await self._answered_async(request))
         finally:
             if unit is not None:
                 await sync_to_async(end_request)(unit)
         return keep(response, unit)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Django's hook, for what a view raises: 503, unless the request can be run again."""
+        if not isinstance(error, AccountElsewhere):
+            return None
+        request.routers_refused = error  # type: ignore[attr-defined]
+        text = "This account is being moved. Try again in a moment."
+        return HttpResponse(
+            text,
+            status=503,
+            content_type="text/plain",
+            headers={"Retry-After": RETRY_AFTER_SECONDS},
+        )
+
+    def _answered(self, request: HttpRequest) -> HttpResponseBase:
+        patience = Patience()
+        while True:
+            with attempting() as attempt:
+                response: HttpResponseBase = self.get_response(request)
+            pause = _before_the_next(request, attempt, patience)
+            if pause is None:
+                return response
+            time.sleep(pause)
+
+    async def _answered_async(self, request: HttpRequest) -> HttpResponseBase:
+        patience = Patience()
+        while True:
+            with attempting() as attempt:
+                response: HttpResponseBase = await self.get_response(request)
+            pause = await sync_to_async(_before_the_next)(request, attempt, patience)
+            if pause is None:
+                return response
+            await asyncio.sleep(pause)
 
     @staticmethod
     def _account(request: HttpRequest) -> AbstractContextManager[None]:
@@ -77,3 +125,25 @@ def carry_stream(response: Any) -> HttpResponseBase:
         response.close = carry(response.close)
     streamed: HttpResponseBase = response
     return streamed
+
+
+def _before_the_next(request: Any, attempt: Attempt, patience: Patience) -> float | None:
+    """Seconds to wait before the request is run again; None where its response stands."""
+    error = request.__dict__.pop("routers_refused", None)
+    if error is None:
+        return None
+    pause = patience.pause(error)  # learns of the new map, also for the next request
+    if request.method not in SAFE_METHODS and not (attempt.left_nothing and _is_whole(request)):
+        return None
+    return pause
+
+
+def _is_whole(request: Any) -> bool:
+    """Whether a view can read the request's body a second time: Django has kept it."""
+    if getattr(request, "_files", None):
+        return False
+    return (
+        not getattr(request, "_read_started", False)
+        or hasattr(request, "_post")
+        or hasattr(request, "_body")
+    )

@@ -21,7 +21,7 @@ def prepare(sender: AppConfig, using: str, **kwargs: object) -> None:
 
 
 def finish(sender: AppConfig, using: str, **kwargs: object) -> None:
-    """Django's `post_migrate`: the guards of `triggers`, `copy_guard` and `ownership`; changes nothing twice.
+    """Django's `post_migrate`: all guards of the shard's tables; changes nothing twice.
 
     On PostgreSQL each sharded table's replica identity becomes (account_id, id), so that one
     account's rows can be replicated by themselves.

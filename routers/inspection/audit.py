@@ -13,6 +13,7 @@ from django.db import models
 from routers.conf import settings
 from routers.inspection.reading import Reader, ask_each
 from routers.inspection.status import accounts_of
+from routers.ownership.known import Known, disagreements, read_known
 from routers.placement import Placement, placement_of, sharded_models
 from routers.shard_map import ShardMap, refresh_map
 from routers.shard_map.announce import known_versions, redis_errors
@@ -27,7 +28,7 @@ SECONDS = 600.0
 class Problem:
     """One thing that is not as it should be. `kind` is for a program, `text` for a person.
 
-    Kinds: away, number, misplaced, twice, version, dangling, foreign.
+    Kinds: away, number, misplaced, twice, version, dangling, foreign, owner.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class _Found:
     number: int | None
     accounts: dict[str, set[int]]
     links: list[Problem] = field(default_factory=list)
+    known: Known | None = None
 
 
 def find_problems(*, links: bool = False, seconds: float = SECONDS) -> list[Problem]:
@@ -57,12 +59,15 @@ def find_problems(*, links: bool = False, seconds: float = SECONDS) -> list[Prob
     answers = ask_each(shards, lambda opened: _look(opened, links), seconds)
     problems = [*_version_problems(snapshot)]
     homes: dict[int, set[str]] = defaultdict(set)
+    is_told = any(isinstance(a, _Found) and a.known and a.known.slots for a in answers.values())
     for shard, answer in answers.items():
         if isinstance(answer, str):
             problems.append(Problem("away", shard, f"not checked: {answer}"))
             continue
         problems += [*_number_problems(shard, answer), *_misplaced(shard, answer, snapshot)]
         problems += answer.links
+        if is_told:
+            problems += _owner_problems(shard, answer, snapshot)
         for account in set().union(*answer.accounts.values()):
             homes[account].add(shard)
     return [*problems, *_twice(homes)]
@@ -70,7 +75,7 @@ def find_problems(*, links: bool = False, seconds: float = SECONDS) -> list[Prob
 
 def _look(opened: Reader, links: bool) -> _Found:
     number = opened.number("SELECT routers_shard_number()") if opened.is_postgresql else None
-    found = _Found(number, accounts_of(opened))
+    found = _Found(number, accounts_of(opened), known=read_known(opened))
     if links:
         for model in sharded_models():
             found.links += _link_problems(opened, model)
@@ -91,6 +96,19 @@ def _misplaced(shard: str, found: _Found, snapshot: ShardMap) -> Iterator[Proble
             if home != shard:
                 text = f"{table} has rows of account {account}, whose shard is {home}"
                 yield Problem("misplaced", shard, text)
+
+
+def _owner_problems(shard: str, found: _Found, snapshot: ShardMap) -> Iterator[Problem]:
+    """What the shard was told, against the map and its own rows."""
+    if found.known is None:
+        return
+    for text in disagreements(shard, found.known, snapshot):
+        yield Problem("owner", shard, text)
+    for account in sorted(set().union(*found.accounts.values())):
+        home = found.known.home(shard, account)
+        if home not in (shard, None):
+            text = f"has rows of account {account}, which it has given to {home}"
+            yield Problem("owner", shard, text)
 
 
 def _twice(homes: dict[int, set[str]]) -> Iterator[Problem]:

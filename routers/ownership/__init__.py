@@ -1,11 +1,11 @@
 """Each shard knows which accounts it owns, and refuses the writes of a process that does not know.
 
 Truth. Two tables on each shard (PostgreSQL only). `routers_owner_slot` has all 4096 slots once the
-shard was told (`manage.py shards tell`), each *owner* or *moved*. `routers_owner_account` has the
-exceptions alone: accounts that move, have moved, or are pinned. An account without a row is what
-its slot is, so a new account can be written at once and nothing is made for it; a shard that has
-slots but not this one refuses. A shard that was never told refuses nothing, and `shards check`
-says so. A row's `epoch` rises with every change; `moved_to` is the new shard's alias.
+shard was told (`manage.py shards tell`), each *owner*, *captured* or *moved*. An account without a
+row in `routers_owner_account` is what its slot is; rows are for exceptions: accounts that move,
+have moved or are pinned. So nothing is made for a new account, and it can be written at once. A
+shard that was never told refuses nothing: `shards check` complains once another one was told. A
+row's `epoch` rises with every change; `moved_to` is the new shard's alias.
 
 | state | its writes | its reads |
 | --- | --- | --- |
@@ -13,7 +13,7 @@ says so. A row's `epoch` rises with every change; `moved_to` is the new shard's 
 | captured | pass, each row's key noted in `routers_owner_captured` | pass |
 | moved | FU002, the new shard in DETAIL | FU002 |
 | incoming, or a slot that the shard has not | FU003 | FU003 |
-| any, while its exclusive lock is held or asked for | FU001, at once (where the lock is looked at) | as its state |
+| any that is looked up, while its fence is up or waited for | FU001, at once | as its state |
 
 Errors of the database: FU001 AccountMoving, FU002 AccountMoved, FU003 AccountNotHere.
 
@@ -34,8 +34,9 @@ Invariants, for whoever moves an account:
 3. Fence: `fence(cursor, account, milliseconds)` in a transaction; `set_account(…, MOVED, to)` in
    the same one. Its commit is the single point at which ownership changes, and releases the fence.
 4. The target is *incoming* until the source has committed *moved*, then *owner*.
-5. A slot goes last, when each of its accounts has a row that says *moved*: `fence_slot`, `set_slot`,
-   as with an account. Then `set_slot` at the target, and the account rows there are superfluous.
+5. A slot goes in the same way, with `capture_slot`, `transactions`, `fence_slot` and `set_slots`:
+   after each of its accounts, whose rows then say *moved*. What accounts began in it meanwhile is
+   in `routers_owner_captured`. Then `set_slots` and `forget_account` at the target.
 6. The shards' tables are the truth, the map a cache of it: the map is published after.
 7. All changes of state are made by `routers.ownership.changing`, which compiles the constants.
 

@@ -8,16 +8,17 @@ __all__ = ["FUNCTIONS", "OPEN_FUNCTIONS", "TABLES", "TRIGGERS"]
 TABLES = """
 CREATE TABLE IF NOT EXISTS routers_owner_slot (
     slot integer PRIMARY KEY CHECK (slot BETWEEN 0 AND 4095),
-    state text NOT NULL CHECK (state IN ('owner', 'moved')),
+    state text NOT NULL CHECK (state IN ('owner', 'captured', 'moved')),
     epoch bigint NOT NULL DEFAULT 1,
-    moved_to text
+    moved_to text,
+    CHECK ((state = 'moved') = (moved_to IS NOT NULL))
 );
 CREATE TABLE IF NOT EXISTS routers_owner_account (
     account_id bigint PRIMARY KEY CHECK (account_id > 0),
     state text NOT NULL CHECK (state IN ('owner', 'captured', 'moved', 'incoming')),
     epoch bigint NOT NULL DEFAULT 1,
     moved_to text,
-    CHECK (state <> 'moved' OR moved_to IS NOT NULL)
+    CHECK ((state = 'moved') = (moved_to IS NOT NULL))
 );
 CREATE TABLE IF NOT EXISTS routers_owner_captured (
     number bigserial PRIMARY KEY,

@@ -19,7 +19,7 @@ COMPILING = 2  # of direct.LOCK_CLASS
 
 
 class State(StrEnum):
-    """What a shard says of an account; of a slot it says OWNER or MOVED."""
+    """What a shard says of an account; of a slot it never says INCOMING."""
 
     OWNER = "owner"
     CAPTURED = "captured"

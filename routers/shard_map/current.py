@@ -22,6 +22,7 @@ __all__ = [
     "confirmed_at",
     "current_map",
     "held_map",
+    "hold_correction",
     "publish_map",
     "refresh_map",
     "shard_of",
@@ -121,6 +122,13 @@ def use_map(snapshot: ShardMap) -> ShardMap:
     """Hold this snapshot in this process; nothing is stored. For tests and tools."""
     _Held.snapshot, _Held.source, _Held.confirmed_at = snapshot, Source.GIVEN, None
     return snapshot
+
+
+def hold_correction(corrected: ShardMap) -> None:
+    """Hold the snapshot of now with a correction, until another version is read."""
+    with _Held.lock:
+        if _Held.snapshot is not None and _Held.snapshot.version == corrected.version:
+            _Held.snapshot = corrected
 
 
 def _hold_newer(snapshot: ShardMap, source: Source) -> ShardMap:

@@ -15,7 +15,8 @@ from routers.inspection.largest import NEWEST_ROWS, largest_accounts
 from routers.inspection.owned import owned_by
 from routers.inspection.status import shard_statuses
 from routers.inspection.tables import load_table, problem_table, status_table
-from routers.shard_map import SLOTS, ShardMap, current_map, publish_map
+from routers.ownership.telling import tell
+from routers.shard_map import SLOTS, ShardMap, current_map, publish_map, refresh_map
 
 
 class Command(BaseCommand):
@@ -26,6 +27,9 @@ class Command(BaseCommand):
         actions.add_parser("init", help="store a first map, slots spread evenly, if there is none")
         status = actions.add_parser("status", help="each shard's server, figures, lag and schema")
         status.add_argument("--exact", action="store_true", help="count the rows of large tables")
+        tell = actions.add_parser(
+            "tell", help="tell each shard what it owns, which it then enforces"
+        )
         owned = actions.add_parser("owned", help="a shard's slots, pins and accounts; 1 if any")
         owned.add_argument("shard")
         where = actions.add_parser("where", help="the shard of an account")
@@ -38,7 +42,7 @@ class Command(BaseCommand):
         check.add_argument(
             "--links", action="store_true", help="read all references between sharded rows too"
         )
-        for action in (status, owned, where, top, check):
+        for action in (status, tell, owned, where, top, check):
             action.add_argument("--json", action="store_true", help="for a program")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
@@ -53,6 +57,19 @@ class Command(BaseCommand):
         except NoShardMap:
             first = publish_map(ShardMap.even(sorted(settings().shards)), reason="first map")
             self.stdout.write(f"Stored version {first.version}: {dict(first.slots_by_shard())}.")
+
+    def _tell(self, options: dict[str, Any]) -> None:
+        snapshot = refresh_map()
+        problems = tell(snapshot)
+        if options["json"]:
+            self._as_json({"version": snapshot.version, "left": problems})
+        else:
+            for problem in problems:
+                self.stdout.write(problem)
+            what = "All but that" if problems else "Every shard"
+            self.stdout.write(f"{what} is told version {snapshot.version} of the map.")
+        if problems:
+            raise SystemExit(1)
 
     def _status(self, options: dict[str, Any]) -> None:
         statuses = shard_statuses(exact=options["exact"])
