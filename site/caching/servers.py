@@ -23,7 +23,7 @@ from django_redis.cache import RedisCache
 from django_redis.pool import ConnectionFactory
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.connection import Connection, SSLConnection
+from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedSSLConnection
 
@@ -112,18 +112,32 @@ class _Sentinel(_One):
     def __init__(self, pool: SentinelConnectionPool) -> None:
         super().__init__(pool)
         self.kind = f"the primary of {pool.service_name!r}, by Sentinel"
-        self._asked = Sentinel([])
-        self._asked.sentinels = [
-            redis.Redis(**{**_of_socket(one.connection_pool.connection_kwargs), **_short()})
-            for one in pool.sentinel_manager.sentinels
-        ]
+        self._name = pool.service_name
+        self._sentinels = [one.connection_pool for one in pool.sentinel_manager.sentinels]
 
     def connection(self, slot: str) -> Any:
-        host, port = self._asked.discover_master(self._pool.service_name)
+        host, port = self._primary()
         is_safe = issubclass(self._pool.connection_class, SentinelManagedSSLConnection)
         options = {**self._pool.connection_kwargs, "host": host, "port": port}
         options.pop("connection_pool", None)
         return _connection(SSLConnection if is_safe else Connection, options)
+
+    def _primary(self) -> tuple[str, int]:
+        """Asked with short waits, whatever those of the pool are."""
+        pools = [
+            ConnectionPool(
+                connection_class=one.connection_class, **{**one.connection_kwargs, **_short()}
+            )
+            for one in self._sentinels
+        ]
+        asked = Sentinel([])
+        asked.sentinels = [redis.Redis(connection_pool=pool) for pool in pools]
+        try:
+            host, port = asked.discover_master(self._name)
+        finally:
+            for pool in pools:
+                pool.disconnect()
+        return host, port
 
 
 class _Cluster:
@@ -193,9 +207,3 @@ def _short() -> dict[str, Any]:
     seconds = settings().answer_seconds
     waits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     return {**waits, "retry": Retry(NoBackoff(), 0)}
-
-
-def _of_socket(options: dict[str, Any]) -> dict[str, Any]:
-    """What redis.Redis takes of a pool's options."""
-    names = ("host", "port", "username", "password")
-    return {name: options[name] for name in names if options.get(name) is not None}

@@ -48,8 +48,8 @@ class Line:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        connection.connect()
         try:
+            connection.connect()
             self.run = _run_of(connection)
         except BaseException:
             connection.disconnect()

@@ -44,6 +44,8 @@ class RedisServer:
 
     def kill(self) -> None:
         assert self.process is not None
+        if self.process.poll() is not None:
+            return
         os.kill(self.process.pid, signal.SIGCONT)
         self.process.kill()
         self.process.wait(timeout=10)
