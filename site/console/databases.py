@@ -37,7 +37,7 @@ BEHIND = """
     SELECT pg_database_size(current_database()),
            (SELECT sum(numbackends) FROM pg_stat_database),
            current_setting('max_connections'),
-           greatest(pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn()), 0)::bigint,
+           pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn())::bigint,
            extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())
 """
 
@@ -138,7 +138,7 @@ def _read_replica(figures: Figures, row: tuple[object, ...]) -> None:
         int(str(number)) for number in row[:3]
     )
     if row[3] is not None:
-        figures.lag_bytes = int(str(row[3]))
+        figures.lag_bytes = max(int(str(row[3])), 0)  # it may have replayed more since
         if figures.lag_bytes == 0:
             figures.lag_seconds = 0.0  # whatever the age of what it replayed last
         elif row[4] is not None:

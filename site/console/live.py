@@ -35,7 +35,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return "catalog" if self.figures.alias == CATALOG else self.figures.alias
+        return _name(self.figures)
 
     @property
     def is_full(self) -> bool:
@@ -93,15 +93,20 @@ def _lines(hour: dict[str, dict[str, Points]]) -> Iterator[Line]:
 def _troubles(seen: Look, told: Alerts) -> Iterator[str]:
     """What is amiss, in words, whether or not an alert says it too."""
     yield from seen.report.degraded
-    known = " ".join(seen.report.degraded)
+    report = seen.report
+    answered = {CATALOG: report.catalog, **report.shards, **report.replicas}
     for figures in (seen.catalog, *seen.shards):
         for one in (figures, *figures.replicas):
-            if one.error is not None and one.error not in known:
-                yield f"{one.alias} away: {one.error}"
+            if one.error is not None and answered[one.alias].up:  # went away since, or is slow
+                yield f"{_name(one)} away: {one.error}"
     for pooler in seen.poolers_away:
         yield f"pooler away: {pooler}"
     for url, why in told.silent.items():
         yield f"monitor {url}: {why}"
+
+
+def _name(figures: Figures) -> str:
+    return "catalog" if figures.alias == CATALOG else figures.alias
 
 
 def _verdict(seen: Look, told: Alerts, troubles: list[str]) -> tuple[str, str]:

@@ -34,6 +34,12 @@ class ShardSlots:
     rows: int
     paths: list[tuple[int, str]]
 
+    @property
+    def ground(self) -> str:
+        """The outline of all squares: the last row may be short."""
+        full, rest = divmod(self.slots, COLUMNS)
+        return f"M0 0h{COLUMNS}v{full}H{rest}v1H0z" if rest else f"M0 0h{COLUMNS}v{full}H0z"
+
 
 @dataclass(frozen=True)
 class SlotPicture:

@@ -1,5 +1,6 @@
 """The console's pages: who may see them, what they say, what they cost, with anything away."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -309,6 +310,31 @@ def test_figures_of_postgresql(staff: Client) -> None:
             assert replica.lag_bytes is not None
 
 
+@pytest.mark.skipif(not CONFIG, reason="SQLite has no replicas")
+def test_a_replica_is_with_its_primary(staff: Client, settings: Any, away: Any) -> None:
+    replicas = {"shard01": ["shard02", "shard03"]}  # not really, but asked as if they were
+    settings.SHARDING = {**settings.SHARDING, "REPLICAS": replicas}
+    away("shard03")
+    shown = " ".join(part(staff).split())
+    found = re.findall(r'<span class="replica( full)?">(\w+): (.*?)</span>', shown)
+    assert found[1] == (" full", "shard03", "away")
+    assert found[0][:2] == ("", "shard02")
+    assert re.fullmatch("level|lag unknown|.* behind.*", found[0][2])
+    assert '<span class="replica full">shard03: away</span>' in shown
+
+
+def test_who_fails_after_answering_is_named(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask_each(aliases: list[str], *args: object) -> dict[str, str | None]:
+        return {
+            alias: "broken off" if alias in ("default", "shard01") else None for alias in aliases
+        }
+
+    monkeypatch.setattr(databases, "ask_each", ask_each)
+    shown = part(staff)
+    assert "<li>catalog away: broken off</li><li>shard01 away: broken off</li>" in shown
+    assert 'shard01 <span class="tag">away</span>' in shown
+
+
 def test_the_busiest_are_named(staff: Client, account: Account) -> None:
     load = {"account": account.pk, "shard": "shard01", "rows": 12, "exact": False}
     load |= {"size_bytes": 2**20, "new_rows": 3}
@@ -342,8 +368,6 @@ def test_the_count_itself(account: Account) -> None:
 
 
 def test_every_chapter_that_a_rule_names_is_there() -> None:
-    import re
-
     from infra.templating import TEMPLATES
 
     rules = (TEMPLATES / "prometheus_rules.yml.j2").read_text()
