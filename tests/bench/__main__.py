@@ -13,10 +13,12 @@ from tests.bench.cluster import BENCH, infra
 from tests.bench.crashes import crashes_table
 from tests.bench.fan_out import fan_out_table
 from tests.bench.migrating import migrating_table
+from tests.bench.ownership import ownership_table
 from tests.bench.pages import pages_table
 from tests.bench.replicas import replicas_table
 from tests.bench.routing import routing_table
 from tests.bench.seeding import seeding_table
+from tests.bench.stampede import stampede_table
 from tests.bench.startup import startup_table
 
 PARTS: dict[str, Callable[..., Table]] = {
@@ -24,6 +26,8 @@ PARTS: dict[str, Callable[..., Table]] = {
     "fan_out": fan_out_table,
     "replicas": replicas_table,
     "caching": caching_table,
+    "stampede": stampede_table,
+    "ownership": ownership_table,
     "migrating": partial(migrating_table, rounds=3),
     "startup": startup_table,
     "seeding": seeding_table,
