@@ -78,16 +78,11 @@ def keep(kept: dict[Piece, Kept], htmls: dict[Piece, str]) -> None:
 
 
 def _place_of(piece: Piece) -> Place | None:
-    """What makes it invalid; None where nobody would be told. Raises FragmentError."""
+    """What makes it invalid; None where nobody would be told."""
     scope, terms = current_scope(), piece.terms
     if scope is not None:
         known = scope.account_id is not None and (has_cached_accounts() or terms.lasting)
         return of_account(scope) if known else None
-    if not terms.tables and not terms.lasting:
-        raise terms.error(
-            "stands on a page of no account and names no tables=, so nothing would ever tell that "
-            "it is out of date. Name the tables of global models that it shows, or let it be."
-        )
     return of_tables(terms.tables) if terms.tables else Place(CATALOG, SHARED, ())
 
 

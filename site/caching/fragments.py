@@ -28,6 +28,7 @@ from caching.guard import (
 )
 from caching.shapes import NotUnderstood
 from caching.watched import watched
+from routers.context import current_scope
 from routers.replicas.unit import primary_only
 
 __all__ = ["Piece"]
@@ -44,6 +45,11 @@ class Piece:
         self.html: str | None = None
         self.seconds = terms.seconds or settings().seconds
         self.values: dict[str, Any] = {}
+        if not terms.tables and not terms.lasting and current_scope() is None:
+            raise terms.error(
+                "stands on a page of no account and names no tables=, so nothing would ever tell "
+                "that it is out of date. Name the tables of global models that it shows."
+            )
         self._take_place(context)
         self._take_values(context)
         if self.parent:

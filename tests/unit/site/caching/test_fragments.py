@@ -161,6 +161,18 @@ def test_each_visitor_has_one_of_their_own_where_nothing_is_said(shelf: RedisSer
     assert is_hit(for_all, bob)
 
 
+def test_in_production_what_is_a_visitors_is_shown_to_that_visitor(
+    shelf: RedisServer, settings: Any
+) -> None:
+    settings.CACHING = {**settings.CACHING, "STRICT": False}
+    text = '{% fragments %}{% fragment "f" for="everyone" %}{% fragment "g" for="everyone" %}'
+    text += "{{ user.email }}" + END + END + "{% endfragments %}"
+    for email in 3 * ("ann@example.com", "bob@example.com"):
+        assert show(text, request_of(Visitor(1, email))) == email
+    with shelf.client as client:
+        assert not list(client.scan_iter(match=f"*{{a{ONE}}}:????????????*"))
+
+
 def test_a_role_in_the_key_can_be_read(shelf: RedisServer) -> None:
     text = '{% fragment "f" for=user.is_staff %}{% if user.is_staff %}all{% else %}some{% endif %}'
     boss, ann = Visitor(1, "boss@example.com"), Visitor(2, "ann@example.com")

@@ -65,7 +65,7 @@ VALUES: dict[str, Any] = {
 
 @pytest.fixture
 def strict(settings: Any) -> None:
-    settings.CACHING = {**(getattr(settings, "CACHING", None) or {}), "STRICT": True}
+    settings.CACHING = {"ENABLED": False, "STRICT": True}
 
 
 @pytest.mark.parametrize("together", [False, True])
