@@ -43,7 +43,7 @@ POSITIONS = "routers_positions"
 RETRY_SECONDS = 1
 
 
-class AccountTask(Task):  # type: ignore[misc]
+class AccountTask(Task):
     """A task that is run again where a shard has refused it."""
 
     abstract = True

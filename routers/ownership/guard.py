@@ -25,13 +25,22 @@ READS = ("SELECT", "WITH")
 COUNTED = ("UPDATE", "DELETE")
 HARMLESS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN")
 
+_able: set[str] = set()  # aliases of shards that have been migrated so far
 _answers: dict[tuple[str, int], float] = {}  # (alias, account) → time.monotonic() of "yes, here"
 
 
 def protect(sender: object, connection: Any, **kwargs: object) -> None:
-    """Django's `connection_created`."""
-    if connection.vendor == "postgresql" and _guard not in connection.execute_wrappers:
+    """Django's `connection_created`. Asks a shard once a process whether it can refuse anything."""
+    if connection.vendor != "postgresql":
+        return
+    if _guard not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, _guard)  # first: others end by popping
+    alias = connection.alias
+    if alias not in _able and settings().primary_of(alias) in settings().shards:
+        with connection.connection.cursor() as cursor:  # the driver's: no query of the project's
+            cursor.execute("SELECT to_regproc('routers_require_readable') IS NOT NULL")
+            if cursor.fetchone()[0]:
+                _able.add(alias)
 
 
 def forget_answers() -> None:
@@ -66,7 +75,7 @@ def _guard(
     if attempt is not None and verb not in HARMLESS:
         attempt.writes(connection)
     try:
-        if account_id is None or not _is_shard(connection.alias) or verb == "":
+        if account_id is None or connection.alias not in _able or verb == "":
             return execute(sql, params, many, context)
         if verb in READS:
             return _read(execute, sql, params, many, context, account_id)
@@ -115,7 +124,3 @@ def _verb(sql: Any) -> str:
     if not isinstance(sql, str):
         return ""
     return sql[:40].lstrip().partition(" ")[0].upper()
-
-
-def _is_shard(alias: str) -> bool:
-    return settings().primary_of(alias) in settings().shards

@@ -15,13 +15,13 @@ from routers.ownership.known import MOVE, Known, read_known
 from routers.ownership.states import State
 from routers.shard_map import SLOTS, ShardMap
 
-__all__ = ["tell"]
+__all__ = ["tell", "tell_new"]
 
 SECONDS = 600.0
 Answer = tuple[Known, set[int]]  # what a shard knows, and the accounts that have rows there
 
 
-def tell(snapshot: ShardMap, seconds: float = SECONDS) -> list[str]:
+def tell(snapshot: ShardMap, seconds: float = SECONDS, *, only_new: bool = False) -> list[str]:
     """Tell every shard what the map says; returns what could not be told, and why.
 
     First each gives up what another has by the map, then each takes its own: never are there two
@@ -31,6 +31,8 @@ def tell(snapshot: ShardMap, seconds: float = SECONDS) -> list[str]:
     answers = _ask(seconds)
     holders = dict(enumerate(snapshot.slots))
     kept = {slot: shard for shard, answer in answers.items() for slot in _kept(shard, answer)}
+    if only_new:
+        kept = {slot: shard for shard, answer in answers.items() for slot in _owned(answer[0])}
     stuck = {slot: shard for slot, shard in kept.items() if holders[slot] != shard}
     holders |= stuck
     pins = dict(snapshot.pins)
@@ -41,10 +43,21 @@ def tell(snapshot: ShardMap, seconds: float = SECONDS) -> list[str]:
         }
     for taking in (False, True):
         for shard, (known, _) in answers.items():
+            if only_new and known.slots:
+                continue
             _tell_one(shard, known, holders, pins, taking=taking)
     told = [f"slot {slot} stays with {shard}: it has rows. {MOVE}" for slot, shard in stuck.items()]
     unmoved = sorted(snapshot.pins.keys() - pins.keys())
     return told + [f"account {account} stays where its rows are. {MOVE}" for account in unmoved]
+
+
+def tell_new(snapshot: ShardMap) -> list[str]:
+    """Tell the shards that were never told; those that were stay as they are. As `tell`."""
+    shards = sorted(settings().shards)
+    answers = ask_each(shards, read_known)
+    if any(isinstance(answer, Known) and not answer.slots for answer in answers.values()):
+        return tell(snapshot, only_new=True)
+    return []
 
 
 def _ask(seconds: float) -> dict[str, Answer]:
@@ -60,6 +73,11 @@ def _ask(seconds: float) -> dict[str, Answer]:
 def _look(opened: Reader) -> Answer | None:
     known = read_known(opened)
     return None if known is None else (known, set().union(*accounts_of(opened).values()))
+
+
+def _owned(known: Known) -> set[int]:
+    """The slots of a shard that was told."""
+    return {slot for slot, moved_to in known.slots.items() if moved_to is None}
 
 
 def _kept(shard: str, answer: Answer) -> set[int]:

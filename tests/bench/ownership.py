@@ -133,6 +133,8 @@ def _tables() -> Iterator[list[Form]]:
             if function:
                 cursor.execute(TRIGGER.format(table=form.table, function=function))
         cursor.execute(
+            "INSERT INTO routers_owner_slot SELECT number, 'owner'"
+            " FROM generate_series(0, 4095) number ON CONFLICT DO NOTHING;"
             "INSERT INTO routers_owner_account (account_id, state, moved_to)"
             " VALUES (%s, 'moved', 'shard02'); SELECT routers_compile_owner()",
             [CLOSED],
@@ -142,6 +144,7 @@ def _tables() -> Iterator[list[Form]]:
         finally:
             cursor.execute(
                 "DELETE FROM routers_owner_account WHERE account_id = %s;"
+                " DELETE FROM routers_owner_slot;"  # the other benches' accounts are anywhere
                 " SELECT routers_compile_owner()",
                 [CLOSED],
             )
@@ -155,7 +158,7 @@ def _drop(cursor: Any, forms: list[Form]) -> None:
 
 
 def _round(connection: Any, forms: list[Form]) -> None:
-    backend = _backend(connection)
+    backend = _backends(connection)
     for form in forms:
         form.wall.append([])
         form.cpu.append([])
@@ -171,16 +174,16 @@ def _round(connection: Any, forms: list[Form]) -> None:
         form.bulk.append(_bulk(connection, form))
 
 
-def _backend(connection: Any) -> Any:
-    """A reader of the nanoseconds that the server's process has been on a CPU.
+def _backends(connection: Any) -> Any:
+    """A reader of the nanoseconds that the pool's server processes have been on a CPU.
 
-    One client alone is given the same server connection by the pooler again and again.
+    All of them, since the pooler may give each transaction to another. Nobody else is busy there.
     """
     cursor = connection.cursor()
-    cursor.execute("SELECT pg_backend_pid()")
-    statistics_of_it = Path(f"/proc/{cursor.fetchone()[0]}/schedstat")
+    cursor.execute("SELECT pid FROM pg_stat_activity WHERE usename = current_user")
+    files = [Path(f"/proc/{pid}/schedstat") for (pid,) in cursor.fetchall()]
     connection.commit()
-    return lambda: int(statistics_of_it.read_text().split()[0])
+    return lambda: sum(int(file.read_text().split()[0]) for file in files)
 
 
 def _transaction(connection: Any, form: Form) -> None:

@@ -15,7 +15,7 @@ from routers.inspection.largest import NEWEST_ROWS, largest_accounts
 from routers.inspection.owned import owned_by
 from routers.inspection.status import shard_statuses
 from routers.inspection.tables import load_table, problem_table, status_table
-from routers.ownership.telling import tell
+from routers.ownership.telling import tell, tell_new
 from routers.shard_map import SLOTS, ShardMap, current_map, publish_map, refresh_map
 
 
@@ -30,6 +30,7 @@ class Command(BaseCommand):
         tell = actions.add_parser(
             "tell", help="tell each shard what it owns, which it then enforces"
         )
+        tell.add_argument("--new", action="store_true", help="only those that were never told")
         owned = actions.add_parser("owned", help="a shard's slots, pins and accounts; 1 if any")
         owned.add_argument("shard")
         where = actions.add_parser("where", help="the shard of an account")
@@ -60,7 +61,7 @@ class Command(BaseCommand):
 
     def _tell(self, options: dict[str, Any]) -> None:
         snapshot = refresh_map()
-        problems = tell(snapshot)
+        problems = tell_new(snapshot) if options["new"] else tell(snapshot)
         if options["json"]:
             self._as_json({"version": snapshot.version, "left": problems})
         else:
