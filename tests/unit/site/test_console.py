@@ -1,10 +1,12 @@
 """The console's pages: who may see them, what they say, what they cost, with anything away."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -153,7 +155,12 @@ def test_silence_of_the_monitor_is_no_silence_of_alerts(
     assert prometheus.monitor["password"] not in shown
 
 
-def test_a_shard_that_is_away_is_said_and_the_others_shown(staff: Client, away: Any) -> None:
+def test_a_shard_that_is_away_is_said_and_the_others_shown(
+    staff: Client, away: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask_each = databases.ask_each
+    monkeypatch.setattr(databases, "ask_each", lambda *a: asked.extend(a[0]) or ask_each(*a))
     away("shard02")
     shown = part(staff)
     several = len(sharding().shards)
@@ -161,6 +168,8 @@ def test_a_shard_that_is_away_is_said_and_the_others_shown(staff: Client, away: 
     assert 'shard02 <span class="tag">away</span>' in shown
     assert "shard02 away: " in shown
     assert shown.count('class="tag"') == 1
+    assert "shard01" in asked
+    assert "shard02" not in asked, "it has taken its time already"
     assert staff.get("/console/").status_code == 200
 
 
@@ -268,6 +277,25 @@ def test_a_value_is_made_anew_when_it_is_old() -> None:
     made: list[int] = []
     kept = Kept("old", 0, lambda: made.append(1) or len(made))
     assert (kept.get(), kept.get()) == (1, 2)
+
+
+def test_others_see_the_former_while_one_makes_the_next() -> None:
+    begun, go_on = Event(), Event()
+
+    def make() -> int:
+        begun.set()
+        assert go_on.wait(30)
+        return 2
+
+    kept = Kept("slow", 60, make)
+    kept._held = (time.time() - 100, 1)
+    maker = Thread(target=kept.get)
+    maker.start()
+    assert begun.wait(30)
+    assert kept.get() == 1
+    go_on.set()
+    maker.join()
+    assert kept.get() == 2
 
 
 def test_load_is_what_was_done_since_the_look_before() -> None:
@@ -379,12 +407,16 @@ def test_every_chapter_that_a_rule_names_is_there() -> None:
 def test_a_chapter_is_text_with_a_few_marks(settings: Any, tmp_path: Path) -> None:
     settings.SITE = tmp_path / "site"
     (tmp_path / "ansible").mkdir()
-    text = "# Runbooks\n\nPreface.\n\n## Disk fills\n\n**Do.** `rm <x> **` and [b](#b); [c](y.md)\n"
+    text = (
+        "# Runbooks\n\nFirst.\n\n## Disk fills\n\n**Do.** <b> `rm <x> **` and [b](#b); [c](y.md)\n"
+    )
     (tmp_path / "ansible" / "RUNBOOKS.md").write_text(text)
     preface, disk = chapters()
     assert (preface.title, disk.title, disk.anchor) == ("Runbooks", "Disk fills", "disk-fills")
-    wanted = '<strong>Do.</strong> <code>rm &lt;x&gt; **</code> and <a href="#b">b</a>; [c](y.md)'
-    assert disk.html == wanted
+    assert disk.html == (
+        "<strong>Do.</strong> &lt;b&gt; <code>rm &lt;x&gt; **</code>"
+        ' and <a href="#b">b</a>; [c](y.md)'
+    )
 
 
 def test_without_the_runbooks_it_says_where_they_are(
