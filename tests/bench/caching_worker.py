@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-sys.path.pop(0)  # this folder, whose modules are called as packages are
+if __name__ == "__main__":
+    sys.path.pop(0)  # this folder, whose modules are called as packages are
 
 from django.conf import settings
 
