@@ -12,6 +12,7 @@ from tests.bench.catalog import catalog_table
 from tests.bench.cluster import BENCH, infra
 from tests.bench.crashes import crashes_table
 from tests.bench.fan_out import fan_out_table
+from tests.bench.fragments import fragments_table
 from tests.bench.migrating import migrating_table
 from tests.bench.ownership import ownership_table
 from tests.bench.pages import pages_table
@@ -26,6 +27,7 @@ PARTS: dict[str, Callable[..., Table]] = {
     "fan_out": fan_out_table,
     "replicas": replicas_table,
     "caching": caching_table,
+    "fragments": fragments_table,
     "stampede": stampede_table,
     "ownership": ownership_table,
     "migrating": partial(migrating_table, rounds=3),
