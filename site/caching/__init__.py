@@ -44,6 +44,12 @@ Names
     it lives, so what is written there counts when it comes back.
 10. Every token is one string under one key, so eviction loses all of it or nothing.
 
+In a process's memory
+11. An entry of a table that asks for it may be kept there too. It counts for a fraction of a second
+    after the process began to ask for its tokens and found those of the stamp (a lease). A writer
+    of such a table waits between its mark, under which nobody gets a lease, and its COMMIT until
+    every older lease has ended. See `caching.local`.
+
 No clock is compared with another, and none that can be set says what is right: durations are
 measured on one machine, by a clock that counts since boot. Lifetimes on Redis decide only about
 memory, and the time an entry was made only when it is made anew. One reader may say that what was

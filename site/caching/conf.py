@@ -10,6 +10,9 @@ CACHING = {
     "OFF_SECONDS": 2.0,       # a cache that a writer turned off stays so, lest each one has to wait
     "PATIENCE_SECONDS": 2.0,  # a write that is pending for longer may be a dead process's
     "COMPRESS_FROM": 4096,    # bytes
+    "IN_PROCESS_BYTES": 0,    # of entries in each process's own memory: see caching.local
+    "IN_PROCESS_SECONDS": 30, # how long they are kept there
+    "IN_PROCESS_LEASE": 0.1,  # seconds: how often Redis is asked whether they are valid
     "RELEASE": "",            # of the deployed code: fragments of another one are not shown
     "STRICT": None,           # True: a fragment that is not safe to keep raises; None: as DEBUG
 }
@@ -39,6 +42,9 @@ class Settings:
     off_seconds: float = 2.0
     patience_seconds: float = 2.0
     compress_from: int = 4096
+    in_process_bytes: int = 0
+    in_process_seconds: float = 30.0
+    in_process_lease: float = 0.1
     release: str = ""
     strict: bool | None = None
 

@@ -10,7 +10,7 @@ from random import random
 from time import time
 from typing import Any, NamedTuple
 
-from caching import store
+from caching import local, store
 from caching.clock import now
 from caching.codec import NotPlain, dump, load
 from caching.places import Place
@@ -58,10 +58,12 @@ class Entry:
     def look(self) -> Seen:
         """In one round trip. Raises RedisAway."""
         began = now() if self.policy.stale else 0.0
-        found = store.look(self.place, self.digest)
+        found = local.look(self.place, self.digest)
         if found.payload is None:
             return Seen(found)
         seen = self._opened(found, found.payload)
+        if seen.is_early or seen.answer is UNKNOWN:
+            local.forget(self.digest)
         if began and seen.answer is not UNKNOWN:
             _remember_valid(found.key, found.stamp or b"", began)
         return seen

@@ -16,7 +16,7 @@ from typing import Any
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from caching import service, store
+from caching import local, service, store
 from caching.conf import settings
 from caching.places import Place, is_managed, of_tables
 from caching.statements import concerned, concerns, is_read
@@ -72,6 +72,7 @@ class Transaction:
         writer, places, alias = secrets.token_hex(8), self._together(), self.connection.alias
         marked = [] if self.everything else self._mark(places, writer)
         epoch = service.turn_off(alias) if len(marked) < len(places) or self.everything else None
+        local.wait(marked)
         try:
             self._commit()
         except Error as error:

@@ -36,6 +36,7 @@ class Rules:
     turning_on_waits_for_unmarked: bool = True
     turning_on_changes_the_epoch: bool = True
     keys_name_the_run: bool = True
+    commit_waits_for_local_leases: bool = True
 
     @classmethod
     def names(cls) -> list[str]:
@@ -52,6 +53,7 @@ class Bounds:
     losses: int = 0  # of messages to Redis
     flushes: int = 0
     failovers: int = 0  # to an older copy
+    local: bool = False  # readers keep entries themselves, while they have a lease on a token
 
 
 class Stale(AssertionError):
@@ -78,6 +80,7 @@ class Writer(NamedTuple):
     marked: bool = False
     turned_off: bool = False
     waits: frozenset[int] = frozenset()  # readers whose lease is older than its commit
+    local_waits: frozenset[int] = frozenset()  # readers whose lease on a token is older than a mark
 
 
 class Reader(NamedTuple):
@@ -87,6 +90,8 @@ class Reader(NamedTuple):
     key: Any = None
     seen: Any = None  # what it knows of the token
     value: Any = None
+    leased: Any = None  # the token's base, known to be valid for a while
+    kept: Any = None  # (base, epoch, value) in its own memory
 
 
 class State(NamedTuple):
@@ -117,13 +122,13 @@ class State(NamedTuple):
 
     def in_flight(self) -> frozenset[int]:
         """Writers whose transaction has written and has not ended."""
-        open_at = ("mark", "unmarked", "commit")
+        open_at = ("mark", "unmarked", "local", "commit")
         return frozenset(i for i, one in enumerate(self.writers) if one.at in open_at)
 
 
 def explore(rules: Rules, bounds: Bounds) -> int:
     """Walk through every interleaving; the number of states. Raises Stale."""
-    model = Model(rules, bounds.losses > 0)
+    model = Model(rules, bounds.losses > 0, bounds.local)
     none = (0,) * bounds.writers
     first = State(
         rows=none,
@@ -168,6 +173,8 @@ def canonical(s: State) -> State:
         one._replace(
             seen=one.seen and token(one.seen),
             value=token(one.value) if isinstance(one.value, Token) else one.value,
+            leased=one.leased and base(one.leased),
+            kept=one.kept and (base(one.kept[0]), *one.kept[1:]),
         )
         for one in s.readers
     )
@@ -177,8 +184,8 @@ def canonical(s: State) -> State:
 class Model:
     """The atomic steps of everybody."""
 
-    def __init__(self, rules: Rules, lossy: bool) -> None:
-        self.rules, self.lossy = rules, lossy
+    def __init__(self, rules: Rules, lossy: bool, local: bool) -> None:
+        self.rules, self.lossy, self.local = rules, lossy, local
 
     def steps(self, state: State) -> Iterator[State]:
         for i in range(len(state.writers)):
@@ -201,6 +208,13 @@ class Model:
             for i, one in enumerate(s.readers):
                 if one.lease is not None:
                     yield self._without_lease(s, i)
+        for i, one in enumerate(s.readers):
+            if one.leased is not None:
+                yield self._without_local_lease(s, i)
+
+    def _without_local_lease(self, s: State, i: int) -> State:
+        waiting = tuple(w._replace(local_waits=w.local_waits - {i}) for w in s.writers)
+        return s.reader(i, leased=None)._replace(writers=waiting)
 
     def _without_lease(self, s: State, i: int) -> State:
         waiting = tuple(w._replace(waits=w.waits - {i}) for w in s.writers)
@@ -219,7 +233,7 @@ class Model:
                 yield self._acknowledged(s.writer(i, at="done"), i)
         elif one.alive:
             yield from getattr(self, f"_writer_{one.at}")(s, i)
-        if not one.alive and one.at in ("mark", "unmarked", "commit"):
+        if not one.alive and one.at in ("mark", "unmarked", "local", "commit"):
             yield self._unlocked(s.writer(i, at="done"), i)  # PostgreSQL rolls back
 
     def _unknown(self, s: State, i: int) -> State:
@@ -242,11 +256,16 @@ class Model:
             yield s.writer(i, at="commit", marked=True)
             return
         marked = self._mark(s, i)
-        yield marked.writer(i, at="commit", marked=True)
+        leases = frozenset(r for r, reader in enumerate(s.readers) if reader.leased is not None)
+        yield marked.writer(i, at="local", marked=True, local_waits=leases)
         if s.losses:
             lost = "unmarked" if self.rules.unmarked_turns_off else "commit"
             yield s.writer(i, at=lost)._replace(losses=s.losses - 1)
             yield marked.writer(i, at=lost)._replace(losses=s.losses - 1)
+
+    def _writer_local(self, s: State, i: int) -> Iterator[State]:
+        if not s.writers[i].local_waits or not self.rules.commit_waits_for_local_leases:
+            yield s.writer(i, at="commit", local_waits=frozenset())
 
     def _mark(self, s: State, i: int) -> State:
         token, s = self._name(s, s.redis.token)
@@ -352,6 +371,8 @@ class Model:
             yield from self._lease(s, i)
         elif one.lease != "off":
             yield from self._look(s.reader(i, floor=s.floor), i, (s.run, one.lease))
+            if one.leased is not None and one.kept and one.kept[:2] == (one.leased, one.lease):
+                yield self._returned(s.reader(i, floor=s.floor), i, one.kept[2])
 
     def _lease(self, s: State, i: int) -> Iterator[State]:
         yield s.reader(i, lease="off" if s.off else s.epoch)
@@ -372,9 +393,11 @@ class Model:
             dated = token.base[2] is not None
             yield s.reader(i, at="ask" if dated else "snapshot", seen=token, key=key)
         else:
+            if self.local:
+                s = s.reader(i, leased=token.base)
             stamp, value = dict(s.redis.entries).get(key, (None, None))
             if stamp == token.base:
-                yield self._returned(s, i, value)
+                yield self._returned(self._kept(s, i, stamp, key, value), i, value)
             elif self.rules.token_read_before_sql:
                 yield s.reader(i, at="sql", seen=token.base, key=key)
             else:
@@ -462,7 +485,12 @@ class Model:
 
     def _reader_fill(self, s: State, i: int, one: Reader) -> Iterator[State]:
         filled = s._replace(redis=s.redis.with_entry(one.key, (one.seen, one.value)))
+        filled = self._kept(filled, i, one.seen, one.key, one.value)
         yield self._returned(filled, i, one.value)
+
+    def _kept(self, s: State, i: int, stamp: Any, key: Any, value: Any) -> State:
+        """In the reader's own memory, for as long as it has a lease on the token."""
+        return s.reader(i, kept=(stamp, key[-1], value)) if self.local else s
 
     def _bypassed(self, s: State, i: int) -> State:
         """Straight to the database, which is never stale, and nothing is kept."""

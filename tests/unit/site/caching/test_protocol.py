@@ -10,6 +10,7 @@ EMPTIED = Bounds(writers=1, readers=1, kills=1, flushes=1)
 REPLACED = Bounds(writers=1, readers=1, kills=1, failovers=1)
 UNREACHABLE = Bounds(writers=1, readers=1, kills=0, losses=1)
 TWICE_UNREACHABLE = Bounds(writers=2, readers=1, kills=0, losses=2)
+LOCAL = Bounds(writers=1, readers=1, kills=1, local=True)
 WORLDS = {
     "writes_have_a_transaction": EMPTIED,
     "missing_token_is_quarantined": EMPTIED,
@@ -19,6 +20,7 @@ WORLDS = {
     "unmarked_waits_for_leases": UNREACHABLE,
     "turning_on_changes_the_epoch": UNREACHABLE,
     "turning_on_waits_for_unmarked": TWICE_UNREACHABLE,
+    "commit_waits_for_local_leases": LOCAL,
 }
 
 
@@ -39,6 +41,10 @@ def test_without_any_single_step_a_read_is_stale(step: str) -> None:
         Bounds(writers=1, readers=2, kills=1, flushes=1),
         Bounds(writers=1, readers=1, kills=1, losses=1, flushes=1),
         Bounds(writers=2, readers=1, kills=0, losses=2),
+        LOCAL,
+        Bounds(writers=2, readers=1, kills=1, flushes=1, local=True),
+        Bounds(writers=1, readers=1, kills=1, failovers=1, local=True),
+        Bounds(writers=1, readers=1, kills=0, losses=1, flushes=1, local=True),
     ],
     ids=str,
 )
