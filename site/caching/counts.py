@@ -1,8 +1,8 @@
 """What the cache did in this process: how often, the bytes, and the time.
 
-Outcomes: "hit", "miss" (asked, and kept), "busy" (a write is under way), "off" (not in service),
-"away" (Redis), "not plain" (asked, and cannot be kept). Beside them stands "computed": answers that
-were computed at a miss, for the time that took.
+Outcomes: "hit", "stale" (a hit that the caller allowed), "miss" (asked, and kept), "busy" (a write
+is under way), "off" (not in service), "away" (Redis), "not plain" (asked, and cannot be kept).
+Beside them stands "computed": answers that were computed at a miss, for the time that took.
 
 Seconds saved = hits * (mean seconds that an answer took to compute - mean seconds of a hit).
 """
@@ -10,6 +10,8 @@ Seconds saved = hits * (mean seconds that an answer took to compute - mean secon
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import NamedTuple
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "clear",
     "count",
     "growth",
+    "heard",
     "outcomes",
     "saved",
     "tallies",
@@ -42,6 +45,9 @@ class Tally(NamedTuple):
 
 outcomes: Counter[Key] = Counter()
 """How often there was which outcome."""
+heard: ContextVar[Callable[[str, str, int, float | None], None] | None]
+heard = ContextVar("caching.heard", default=None)
+"""Who is told of each count of this request, with count()'s arguments: the debug toolbar."""
 _sums: dict[Key, list[float]] = {}  # size, timed, seconds
 _lock = threading.Lock()
 
@@ -53,6 +59,9 @@ def count(label: str, outcome: str, size: int = 0, seconds: float | None = None)
         outcomes[key] += 1
         if size or seconds is not None:
             _add(key, size, seconds)
+    listener = heard.get()
+    if listener is not None:
+        listener(label, outcome, size, seconds)
 
 
 def took(label: str, seconds: float) -> None:

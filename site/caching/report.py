@@ -21,6 +21,7 @@ class Line:
 
     label: str
     hits: int
+    stale: int
     misses: int
     busy: int
     off: int
@@ -34,11 +35,13 @@ class Line:
 
     @property
     def asked(self) -> int:
-        return self.hits + self.misses + self.busy + self.off + self.away + self.not_kept
+        return (
+            self.hits + self.stale + self.misses + self.busy + self.off + self.away + self.not_kept
+        )
 
     @property
     def hit_rate(self) -> float | None:
-        return self.hits / self.asked if self.asked else None
+        return (self.hits + self.stale) / self.asked if self.asked else None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"asked": self.asked, "hit_rate": self.hit_rate}
@@ -59,6 +62,7 @@ def _line(label: str, found: dict[Key, Tally]) -> Line:
     return Line(
         label=label,
         hits=of("hit").times,
+        stale=of("stale").times,
         misses=of("miss").times,
         busy=of("busy").times,
         off=of("off").times,

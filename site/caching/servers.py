@@ -158,7 +158,8 @@ class _Cluster:
         return sorted(node.name for node in self._client.get_primaries())
 
     def slots(self) -> list[str]:
-        wanted, found = set(self.names()), {}
+        wanted: set[str] = set(self.names())
+        found: dict[str, str] = {}
         for number in range(10_000):
             found.setdefault(self.key(str(number)), str(number))
             if found.keys() >= wanted:
@@ -172,7 +173,7 @@ class _Cluster:
         return self._client.get_node_from_key(f"{{{slot}}}")
 
 
-class ClusterFactory(ConnectionFactory):  # type: ignore[type-arg]
+class ClusterFactory(ConnectionFactory):
     """For CACHES: one client of a Redis Cluster for all threads of a process."""
 
     _clients: dict[str, Any] = {}

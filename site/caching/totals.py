@@ -93,8 +93,8 @@ def _fields(grown: dict[Key, Tally]) -> dict[str, float]:
 
 
 def _tally(parts: dict[str, float]) -> Tally:
-    whole = (int(parts.get(name, 0)) for name in ("times", "size", "timed"))
-    return Tally(*whole, parts.get("seconds", 0.0))
+    times, size, timed = (int(parts.get(name, 0)) for name in ("times", "size", "timed"))
+    return Tally(times, size, timed, parts.get("seconds", 0.0))
 
 
 def _key() -> str:

@@ -20,7 +20,7 @@ from caching.clock import now
 from caching.conf import settings
 from caching.servers import servers
 
-__all__ = ["AWAY", "NO_SCRIPT", "RedisAway", "Wire", "forget", "is_resting", "wire"]
+__all__ = ["AWAY", "NO_SCRIPT", "RedisAway", "Wire", "forget", "is_resting", "slot_of", "wire"]
 
 
 RECEIVED = 65536  # bytes at once
@@ -106,7 +106,7 @@ class Wire:
             where = servers()
             slot = ""
             if where.is_many:
-                slot = _slot(command)
+                slot = slot_of(command)
                 key = where.key(slot)
                 self._check(key, urgent)
             kept = self._lines.get(key)
@@ -189,7 +189,7 @@ def _info(connection: Any, section: str) -> str:
     return answer.decode() if isinstance(answer, bytes) else str(answer)
 
 
-def _slot(command: Command) -> str:
+def slot_of(command: Command) -> str:
     """What the command's keys have in braces."""
     parts = command("")
     first = parts[3] if parts[0] in ("EVALSHA", "EVAL") else parts[1]
