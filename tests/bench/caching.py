@@ -19,7 +19,7 @@ from tests.bench.cluster import BENCH, config, owner, superuser
 from tests.bench.side import Side, shard_settings
 from tests.variants import CHECKOUT, PYTHONPATH
 
-__all__ = ["bench_caching", "caching_table"]
+__all__ = ["bench_caching", "caching_table", "peers_python"]
 
 PEERS = ("cache-machine", "cacheops", "cachalot")
 SIDES = ("plain", "ours", *PEERS)
@@ -52,7 +52,7 @@ FILL = """
 def _side(kind: str) -> Side:
     """A process of caching_worker."""
     peer = kind in PEERS
-    python = _peers_python() if peer else sys.executable
+    python = peers_python() if peer else sys.executable
     script = str(CHECKOUT / "tests" / "bench" / "caching_worker.py")
     first = {"database": shard_settings(), "redis": config()["cache"]}
     return Side([python, script, kind], first, {"PYTHONPATH": "" if peer else PYTHONPATH})
@@ -94,7 +94,7 @@ def _tables() -> Iterator[None]:
     connection.close()
 
 
-def _peers_python() -> str:
+def peers_python() -> str:
     """Of the libraries' environment, made where it is missing."""
     place = BENCH.root.with_name("peers")
     python = place / "bin" / "python"
