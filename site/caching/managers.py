@@ -5,8 +5,9 @@ from typing import Any
 from django.db import models
 
 from caching.queryset import CachingAccountQuerySet, CachingQuerySet, CachingReferenceQuerySet
+from routers.managers import AccountQuerySet
 from routers.placement import is_sharded
-from routers.reference.query import ReferenceManager
+from routers.reference.query import ReferenceManager, ReferenceQuerySet
 
 __all__ = ["CachingBaseManager", "CachingManager", "CachingReferenceManager"]
 
@@ -39,6 +40,11 @@ class CachingBaseManager(CachingManager):
         found._for_relations = True
         return found
 
+    def using(self, alias: str | None) -> Any:
+        """save() and delete() name the database: theirs is an ordinary queryset, as without us."""
+        made: Any = AccountQuerySet if is_sharded(self.model) else models.QuerySet
+        return made(self.model, None, alias, self._hints)
+
     def contribute_to_class(self, cls: Any, name: str) -> None:
         models.Manager.contribute_to_class(self, cls, name)
 
@@ -60,6 +66,10 @@ class CachingReferenceBaseManager(CachingReferenceManager):
         found = super().get_queryset()
         found._for_relations = True
         return found
+
+    def using(self, alias: str | None) -> Any:
+        """As the other's."""
+        return ReferenceQuerySet(self.model, None, alias, self._hints)
 
     def contribute_to_class(self, cls: Any, name: str) -> None:
         models.Manager.contribute_to_class(self, cls, name)

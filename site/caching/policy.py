@@ -29,6 +29,8 @@ def policy(on_miss: str = "compute", wait: float | None = None, stale: float = 0
     """
     if on_miss not in ("compute", "wait", "stale"):
         raise ValueError(f"on_miss is {on_miss!r}. Say 'compute', 'wait' or 'stale'.")
+    if wait is not None and wait < 0:
+        raise ValueError(f"wait is {wait}. Say how many seconds, or leave it out.")
     if on_miss == "stale" and stale <= 0:
         raise ValueError("on_miss='stale' needs a limit. Say stale=30 (seconds).")
     if on_miss != "stale" and stale:

@@ -54,15 +54,19 @@ def remember(
         return ask()
     digest = _digest(f"{identity}\n{place.alias}\n{schema()}\n{label}\n{question}")
     entry = Entry(place, digest, packing, policy)
+    turn = None
     try:
-        turn = _turn(entry, is_open=transaction.is_open)
+        seen = entry.look()
+        if seen.answer is UNKNOWN or seen.is_early:
+            turn = _turn(entry, seen, is_open=transaction.is_open)
+            seen = turn.seen
     except (RedisAway, Error):
         count(label, "away")
         return ask()
-    if turn.seen.answer is not UNKNOWN:
-        kept: T = turn.seen.answer
-        outcome = "stale" if turn.seen.is_stale else "hit"
-        count(label, outcome, len(turn.seen.found.entry or b""), perf_counter() - began)
+    if turn is None or seen.answer is not UNKNOWN:
+        kept: T = seen.answer
+        outcome = "stale" if seen.is_stale else "hit"
+        count(label, outcome, len(seen.found.entry or b""), perf_counter() - began)
         return kept
     if turn.stamp is None:
         count(label, "busy")
@@ -70,19 +74,17 @@ def remember(
     return _computed(entry, turn, label, seconds, ask_primary or ask)
 
 
-def _turn(entry: Entry, *, is_open: bool) -> Turn:
+def _turn(entry: Entry, seen: Seen, *, is_open: bool) -> Turn:
     """An answer that is kept, or the turn to compute one. Raises RedisAway and database errors."""
-    seen = entry.look()
-    if seen.answer is not UNKNOWN:
-        if seen.is_early and not is_open:
-            _, lock = claim(seen.found, 0)
-            if lock:
-                return Turn(Seen(seen.found), seen.found.stamp, lock)
-        return Turn(seen, seen.found.stamp)
     if is_open:
         return Turn(seen, None)
+    if seen.answer is not UNKNOWN:
+        lock = ""
+        with suppress(RedisAway):  # it may be full: the answer is good for a while yet
+            _, lock = claim(seen.found, 0)
+        return Turn(Seen(seen.found) if lock else seen, seen.found.stamp, lock)
     stamp = store.establish(entry.place, seen.found)
-    return await_turn(entry, seen, stamp) if entry.policy.wait else Turn(seen, stamp)
+    return Turn(seen, stamp) if entry.policy == COMPUTE else await_turn(entry, seen, stamp)
 
 
 def _computed(entry: Entry, turn: Turn, label: str, seconds: int, ask: Callable[[], T]) -> T:

@@ -21,7 +21,7 @@ from caching.wire import NO_SCRIPT, wire
 __all__ = ["Turn", "await_turn", "claim", "give_up", "never_kept", "release"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05  # seconds between two looks
-LONGEST_EARLY = 30.0  # seconds that a lock lives that nobody waits for
+LONGEST_EARLY = 30.0  # seconds that a lock lives for which nobody waits
 MINE, CHANGED, NEVER_KEPT = b"", b"+", b"-"
 SIGNATURE = 16
 
@@ -92,7 +92,7 @@ def claim(found: Found, seconds: float) -> tuple[bytes, str]:
     begin = b""
     if found.entry is not None:
         begin = found.entry[: found.entry.index(b"\n") + 1 + SIGNATURE]
-    life = int(1000 * (seconds or LONGEST_EARLY))
+    life = max(1, int(1000 * (seconds or LONGEST_EARLY)))
     held = _run(CLAIM, found.key, begin, name, life)
     return (held, name) if held == MINE else (held, "")
 

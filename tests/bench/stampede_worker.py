@@ -2,8 +2,8 @@
 
 Lines on standard input: "warm" makes every thread ready, "forget" ends what is kept, "ask compute"
 (or "wait", "stale") lets all threads ask. Each is answered by a line; of "ask" {"computed": how
-often, "failed": how often the database refused, "answers": the different ones, "seconds": [of each
-thread]}.
+often, "failed": how often the database refused, "refusal": why, "answers": the different ones,
+"seconds": [of each thread]}.
 """
 
 import json
@@ -32,7 +32,7 @@ class Crowd:
     """`size` threads with connections of their own, as those of a server of the site are."""
 
     def __init__(self, size: int, seconds: float) -> None:
-        self.size, self.seconds, self.computed = size, seconds, 0
+        self.size, self.seconds, self.computed, self.refusal = size, seconds, 0, ""
         self.threads = ThreadPoolExecutor(size)
         self.lock, self.connecting = Lock(), Semaphore(10)
 
@@ -40,12 +40,16 @@ class Crowd:
         self._all(self._connect)
 
     def ask(self, how: str) -> dict[str, Any]:
+        from caching import service
+
+        service.current("shard01", renew=True)  # else every thread would ask the database for it
         self.computed = 0
         found = self._all(lambda: self._timed(how))
         answers = [answer for answer, _ in found if answer is not None]
         return {
             "computed": self.computed,
             "failed": self.size - len(answers),
+            "refusal": self.refusal,
             "answers": sorted(set(answers)),
             "seconds": [seconds for _, seconds in found],
         }
@@ -78,8 +82,8 @@ class Crowd:
         began = time.perf_counter()
         try:
             answer: int | None = self._value(how, self._compute, "books")
-        except Error:  # the pooler has too many clients, or they wait for too long
-            answer = None
+        except Error as error:  # the pooler has too many clients, or they wait for too long
+            answer, self.refusal = None, str(error).strip()
         return answer, time.perf_counter() - began
 
     @staticmethod

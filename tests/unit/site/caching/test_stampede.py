@@ -175,6 +175,17 @@ def test_nobody_knows_how_old_it_is(shelf: RedisServer) -> None:
         assert stale() == 4
 
 
+def test_the_stale_one_or_none_without_waiting(shelf: RedisServer, monkeypatch: Any) -> None:
+    monkeypatch.setattr(stampede, "sleep", None)
+    options = {"on_miss": "stale", "wait": 0, "stale": 60}
+    with somebody_computing():
+        assert ask(**options) == ask(**options) == 3
+    Book.objects.update(copies=4)
+    with somebody_computing():
+        assert ask(**options) == 3
+    assert asked("sum")["stale"] == 1
+
+
 def test_a_transaction_that_has_written_sees_nothing_stale(shelf: RedisServer) -> None:
     assert stale() == stale() == 3
     with account_atomic():
@@ -262,6 +273,6 @@ def test_querysets(shelf: RedisServer, monkeypatch: Any) -> None:
 
 
 def test_what_means_nothing_is_refused() -> None:
-    for wrong in ({"on_miss": "hope"}, {"on_miss": "stale"}, {"stale": 3}):
+    for wrong in ({"on_miss": "hope"}, {"on_miss": "stale"}, {"stale": 3}, {"wait": -1}):
         with pytest.raises(ValueError, match=r"Say|Leave"):
             policy(**wrong)  # type: ignore[arg-type]
