@@ -55,9 +55,12 @@ measured on one machine, by a clock that counts since boot. Lifetimes on Redis d
 memory, and the time an entry was made only when it is made anew. One reader may say that what was
 valid seconds ago will do (`on_miss="stale"`): `policy`.
 
-Not promised: two Redis primaries at once that both answer (a split brain); rows changed past Django
-or by functions inside a SELECT, until `bump()` or `touch()`; an older timeline restored over the
-same server and database, until `manage.py cache bump --database`.
+Not promised: two Redis primaries at once that both answer (a split brain, which a failover from one
+that was only slow is for some seconds: connections that were kept go on reading the former primary
+until Sentinel or the Cluster demotes it; who demotes one by hand sends CLIENT KILL TYPE normal as
+Sentinel does); rows changed past Django or by functions inside a SELECT, until `bump()` or
+`touch()`; an older timeline restored over the same server and database, until `manage.py cache bump
+--database`.
 """
 
 from typing import Any

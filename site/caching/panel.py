@@ -20,7 +20,7 @@ __all__ = ["CachingPanel"]
 _current: ContextVar["CachingPanel | None"] = ContextVar("caching.panel", default=None)
 
 
-class CachingPanel(Panel):  # type: ignore[misc]
+class CachingPanel(Panel):
     """Questions: label, outcome, milliseconds, bytes, place. Round trips: command, place."""
 
     title = nav_title = "Model and fragment cache"
