@@ -12,7 +12,8 @@ from typing import Any
 from django.db import connections
 
 from tests.bench.matrix_side import ACCOUNTS, HOME, OTHER
-from tests.bench.matrix_stage import DEADLINE, Paused, Stage, points
+from tests.bench.matrix_stage import Stage
+from tests.bench.matrix_threads import DEADLINE, Paused, points
 from tests.bench.matrix_writes import atomic, saved, saved_in_transaction
 
 __all__ = ["OVERLAPS", "PLACES"]
@@ -45,7 +46,7 @@ def _fill_across(stage: Stage, write: Callable[[Stage], object]) -> None:
 
     with ExitStack() as readers:
         for question in ("get", "list"):
-            readers.enter_context(Paused(stage, fill(question)))
+            readers.enter_context(Paused(stage.side, fill(question)))
         write(stage)
     stage.check()
 
@@ -57,9 +58,9 @@ def readers_before_commit(stage: Stage) -> None:
     def write(stand: Any) -> None:
         with atomic(stage):
             saved(stage)
-                    stand()
+            stand()
 
-    with Paused(stage, write):
+    with Paused(stage.side, write):
         stage.check()
         stage.check()
     stage.check()
@@ -73,7 +74,7 @@ def readers_after_commit(stage: Stage) -> None:
         points.after_commit = stand
         saved_in_transaction(stage)
 
-    with Paused(stage, write):
+    with Paused(stage.side, write):
         stage.check()
     stage.check()
 
@@ -88,7 +89,7 @@ def readers_during_slow_update(stage: Stage) -> None:
         stand()
         one.save()
 
-    with Paused(stage, write) as writer, closing(stage.connect()) as holder:
+    with Paused(stage.side, write) as writer, closing(stage.connect()) as holder:
         holder.autocommit = False
         holder.cursor().execute("SELECT 1 FROM matrix_book WHERE id = 1 FOR UPDATE")
         writer.go()
@@ -116,7 +117,7 @@ def overlapping_writers(stage: Stage) -> None:
             saved(stage)
             stand()
 
-    with Paused(stage, write):
+    with Paused(stage.side, write):
         for key in (2, 3):
             saved_in_transaction(stage, key)
             stage.check()
@@ -136,7 +137,7 @@ def fill_from_old_snapshot(stage: Stage) -> None:
             for question in ("get", "list"):
                 stage.ask(question)
 
-    with Paused(stage, read):
+    with Paused(stage.side, read):
         saved(stage)
         stage.check()
 

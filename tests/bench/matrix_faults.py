@@ -12,7 +12,8 @@ from typing import Any
 import redis
 
 from tests.bench.matrix_side import Side
-from tests.bench.matrix_stage import DEADLINE, Paused, Stage, points
+from tests.bench.matrix_stage import Stage
+from tests.bench.matrix_threads import DEADLINE, Paused, points
 from tests.bench.matrix_writes import atomic, saved, saved_in_transaction
 
 __all__ = ["FAULTS", "die_after_commit"]
@@ -33,7 +34,7 @@ def flushed(stage: Stage) -> None:
             saved(stage, title="second")
             stand()
 
-    with Paused(stage, write):
+    with Paused(stage.side, write):
         _flush(stage)
         stage.check()
         stage.check()
@@ -117,7 +118,7 @@ def killed_after_commit(stage: Stage) -> None:
 
 def die_after_commit(side: Side) -> None:
     """What that process does."""
-    stage = Stage(side, None)
+    stage = Stage(side)
     points.after_commit = lambda: os.kill(os.getpid(), signal.SIGKILL)
     saved_in_transaction(stage)
 

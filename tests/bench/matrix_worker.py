@@ -14,7 +14,8 @@ from typing import Any
 from tests.bench.matrix_cases import OVERLAPS, PLACES
 from tests.bench.matrix_faults import FAULTS, die_after_commit, start_redis
 from tests.bench.matrix_side import HOME, Side
-from tests.bench.matrix_stage import Stage, watch_connections
+from tests.bench.matrix_stage import Stage
+from tests.bench.matrix_threads import watch_connections
 from tests.bench.matrix_writes import WRITES
 from tests.unit.site.caching.redis_server import RedisServer
 
@@ -32,12 +33,13 @@ def main(kind: str, purpose: str = "play") -> None:
             die_after_commit(side)
         return
     with tempfile.TemporaryDirectory() as directory:
-        server = RedisServer(side.given["redis"], Path(directory))
-        start_redis(server)
+        stage = Stage(side)
+        stage.server = RedisServer(side.given["redis"], Path(directory))
+        start_redis(stage.server)
         try:
-            _play_all(Stage(side, server))
+            _play_all(stage)
         finally:
-            server.kill()
+            stage.server.kill()
 
 
 def _play_all(stage: Stage) -> None:
