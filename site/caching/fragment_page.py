@@ -9,7 +9,6 @@ was thrown away; then that part is rendered once more, its fragments one after t
 """
 
 import logging
-import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +38,7 @@ def show(terms: Terms, context: Any) -> str:
     if not _is_used():
         return terms.rendered(context)
     page = _bottom(context).get(PAGE)
-    if page is not None and page.circumstances == _circumstances():
+    if page is not None and page.is_here():
         return _mark_or_html(page, terms, context)
     return show_together(context, lambda: _mark_or_html(_bottom(context)[PAGE], terms, context))
 
@@ -69,6 +68,10 @@ class Page:
         self.pieces: list[Piece] = []
         self.waiting: list[int] = []
         self.kept: dict[Piece, Kept] = {}
+
+    def is_here(self) -> bool:
+        """Whether a fragment that waits will find account, language and time zone as they are."""
+        return self.circumstances == _circumstances()
 
     def mark(self, piece: Piece) -> SafeString:
         """What stands in the page until it is whole. Any filter would change some of it."""
@@ -104,17 +107,19 @@ class Page:
         return f"{self.begin}{at}{self.end}"
 
     def _filled(self, html: str) -> str:
-        if self.begin not in html:
-            return html
-        pattern = re.escape(self.begin) + r"(\d+)" + re.escape(self.end)
-        return re.sub(pattern, lambda at: self._filled(self.pieces[int(at[1])].html or ""), html)
+        first, *rest = html.split(self.begin)
+        parts = [first]
+        for one in rest:
+            at, _, after = one.partition(self.end)
+            parts += [self._filled(self.pieces[int(at)].html or ""), after]
+        return "".join(parts)
 
 
 def _mark_or_html(page: Page, terms: Terms, context: Any) -> str:
     if terms.refused:
         count(terms.label, "refused")
         return terms.rendered(context)
-    return page.mark(Piece(terms, context))
+    return page.mark(Piece(terms, context, page.circumstances[1:]))
 
 
 @contextmanager

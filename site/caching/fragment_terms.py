@@ -88,6 +88,8 @@ def path_of(expression: FilterExpression) -> str:
 
 def told(value: Any) -> Any:
     """As `shapes.plain`, for what a template knows besides."""
+    if type(value) in (int, str):
+        return value
     if value is MISSING:
         return ("missing",)
     if isinstance(value, Promise):

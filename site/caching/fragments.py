@@ -11,9 +11,6 @@ from hashlib import blake2b
 from time import perf_counter
 from typing import Any, NoReturn
 
-from django.utils.timezone import get_current_timezone_name
-from django.utils.translation import get_language
-
 from caching.conf import settings
 from caching.counts import took
 from caching.fragment_source import digest_of_blocks, digest_of_source
@@ -35,9 +32,9 @@ __all__ = ["Piece"]
 
 
 class Piece:
-    """Raises FragmentError for a tag that cannot be right where it stands."""
+    """`where`: language and the like. Raises FragmentError for a tag that cannot be right there."""
 
-    def __init__(self, terms: Terms, context: Any) -> None:
+    def __init__(self, terms: Terms, context: Any, where: object) -> None:
         self.terms, self.problem = terms, ""
         self.parent: Piece | None = getattr(context, "piece", None)
         self.request = self.parent.request if self.parent else _request(context)
@@ -51,7 +48,7 @@ class Piece:
                 "that it is out of date. Name the tables of global models that it shows."
             )
         self._take_place(context)
-        self._take_values(context)
+        self._take_values(context, where)
         if self.parent:
             self._check_within(self.parent)
             self.parent.children.append(self)
@@ -78,8 +75,9 @@ class Piece:
         took(self.terms.label, perf_counter() - began)
         if self.problem:
             raise self.terms.error(self.problem)
-        if shown := trace_of(html, self.request, self.shown):
-            self.refuse(shown)
+        shown = None if self.terms.names else frozenset(str(value) for _, value in self._known)
+        if trace := trace_of(html, self.request, shown):
+            self.refuse(trace)
         return html
 
     def _take_place(self, context: Any) -> None:
@@ -91,7 +89,7 @@ class Piece:
         self._app = _current_app(context)
         self.hidden = [*context.dicts, *getattr(context, "hidden", ())]
 
-    def _take_values(self, context: Any) -> None:
+    def _take_values(self, context: Any, where: object) -> None:
         terms = self.terms
         self.values |= {name: terms.value(context, name) for name in terms.uses}
         known = [(path, terms.resolved(one, context)) for path, one in terms.vary]
@@ -106,12 +104,16 @@ class Piece:
                 f"varies on a {error}, which cannot be part of a key. Name what it is made from: "
                 f"numbers, texts, dates, rows; and the variable in uses=."
             ) from None
-        where = self._ways, self._app, get_language(), get_current_timezone_name()
-        self.told = values, where, *self._sources(context)
-        self.shown = None if terms.names else frozenset(str(value) for _, value in known)
-        for path, value in known:
+        self.told = values, self._ways, self._app, where, *self._sources(context)
+        self._known = known
+
+    def _declare(self) -> dict[str, Any]:
+        """What can be read in it."""
+        values = dict(self.values)
+        for path, value in self._known:
             if path and can_be_shown(value) and not (value is MISSING and "." not in path):
-                declare(self.values, path, value, self.refuse)
+                declare(values, path, value, self.refuse)
+        return values
 
     def _visitor(self, context: Any) -> Any:
         """Whose it is: what for= says, else each visitor has one of their own."""
@@ -134,7 +136,7 @@ class Piece:
 
     def _guarded(self) -> Guarded:
         autoescape, use_l10n, use_tz = self._ways
-        context = Guarded(dict(self.values), autoescape, use_l10n, use_tz)
+        context = Guarded(self._declare(), autoescape, use_l10n, use_tz)
         context.hidden, context.piece, context.template = self.hidden, self, self._template
         context.render_context = rendering = copy(self._rendering)
         rendering.dicts, rendering.template = self._dicts[:], self._at
