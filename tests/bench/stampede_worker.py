@@ -42,7 +42,8 @@ class Crowd:
     def ask(self, how: str) -> dict[str, Any]:
         from caching import service
 
-        service.current("shard01", renew=True)  # else every thread would ask the database for it
+        service.forget()
+        service.current("shard01", renew=True)  # for a second: else each thread may ask for it
         self.computed = 0
         found = self._all(lambda: self._timed(how))
         answers = [answer for answer, _ in found if answer is not None]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from caching import cached, entries, stampede
+from caching import cached, entries, stampede, store
 from caching.policy import policy
 from routers import account_atomic, account_context
 from routers.carrying import carry
@@ -98,6 +98,20 @@ def test_one_computes_and_the_others_wait_for_it(shelf: RedisServer, monkeypatch
         assert first.answer() == 3
         assert [other.answer() for other in others] == [3] * 5
     assert asked("sum") == {"miss": 1, "hit": 5}
+
+
+def test_nobody_computes_what_was_kept_in_between(shelf: RedisServer) -> None:
+    """Who takes the lock tells what it has seen: nothing, here."""
+    with shelf.client as client:
+        before = set(client.keys())
+        assert ask() == 3
+        (key,) = set(client.keys()) - before
+        seen = store.Found(None, b"", [], key.decode())
+        assert stampede.claim(seen, 1) == (stampede.CHANGED, "")
+        seen = seen._replace(entry=client.get(key))
+    held, lock = stampede.claim(seen, 1)
+    assert held == stampede.MINE
+    assert stampede.claim(seen, 1) == (lock.encode(), "")
 
 
 def test_whose_patience_ends_computes_itself(shelf: RedisServer) -> None:
