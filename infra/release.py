@@ -28,7 +28,7 @@ from infra.errors import ClusterError
 from infra.layout import CHECKOUT
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fulcrum"
-PARTS = ("requirements.lock", "routers", "site")
+PARTS = ("requirements.lock", "routers", "site", "ansible/RUNBOOKS.md")  # which the console shows
 PYTHON = "3.13"
 NAME_LENGTH = 12
 

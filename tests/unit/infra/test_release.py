@@ -33,6 +33,8 @@ def checkout(tmp_path: Path) -> Path:
         "routers/__init__.py": "",
         "requirements.lock": LOCK,
         "infra/secret.py": "not for hosts",
+        "ansible/RUNBOOKS.md": "# Runbooks",
+        "ansible/site.yml": "not for hosts",
     }
     for name, content in files.items():
         (made / name).parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,7 @@ def test_a_release_has_what_hosts_need_and_nothing_else(checkout: Path, cache: P
     found = content(release.archive)
     assert set(found) == {
         "RELEASE",
+        "ansible/RUNBOOKS.md",
         "requirements.lock",
         "routers/__init__.py",
         "site/manage.py",
