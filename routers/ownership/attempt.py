@@ -1,8 +1,9 @@
 """Whether a piece of work that was refused has left anything behind, so that it may be run again.
 
 It has not if each of its writes, on whatever database, was made in the one transaction that was
-refused, for that is rolled back whole. Only databases are looked at, and Celery's messages: what
-else the work does (mail, another service) it says by `mark_done()`, or does after the commit.
+refused, for that is rolled back whole. Only statements that write are looked at (not a function
+that writes within a SELECT), and Celery's messages: what else the work does (mail, another service)
+it says by `mark_done()`, or does after the commit.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """What PostgreSQL is given: tables, functions, triggers. What each is for: see the package.
 
-In the text, {name} is filled in by `install`.
+In the text, {name} is filled in by `install`. `routers.owned` is the account that was looked up
+last in this transaction, which holds its lock: a savepoint that is rolled back takes both away.
 """
 
 __all__ = ["FUNCTIONS", "OPEN_FUNCTIONS", "TABLES", "TRIGGERS"]
@@ -157,9 +158,13 @@ BEGIN
         RETURN NEW;
     ELSIF NEW.account_id = ANY (routers_open_accounts()) OR NEW.account_id IS NULL THEN
         RETURN NEW;
+    ELSIF current_setting('routers.owned', true) = NEW.account_id::text THEN
+        RETURN NEW;
     ELSIF routers_check_owner(NEW.account_id) = 'captured' THEN
         INSERT INTO routers_owner_captured (account_id, table_name, id)
             VALUES (NEW.account_id, TG_TABLE_NAME, NEW.id);
+    ELSE
+        PERFORM set_config('routers.owned', NEW.account_id::text, true);
     END IF;
     RETURN NEW;
 END $owner$;
@@ -170,9 +175,13 @@ BEGIN
         RETURN OLD;
     ELSIF OLD.account_id = ANY (routers_open_accounts()) THEN
         RETURN OLD;
+    ELSIF current_setting('routers.owned', true) = OLD.account_id::text THEN
+        RETURN OLD;
     ELSIF routers_check_owner(OLD.account_id) = 'captured' THEN
         INSERT INTO routers_owner_captured (account_id, table_name, id)
             VALUES (OLD.account_id, TG_TABLE_NAME, OLD.id);
+    ELSE
+        PERFORM set_config('routers.owned', OLD.account_id::text, true);
     END IF;
     RETURN OLD;
 END $owner$;

@@ -241,7 +241,7 @@ def test_a_refusal_says_more_than_an_older_map() -> None:
 
 @on_postgresql
 def test_a_refused_transaction_is_rolled_back_whole(account: int) -> None:
-    change(State.MOVED, ACCOUNT + SLOTS)
+    change(State.CAPTURED)
 
     @account_atomic
     def work() -> None:

@@ -50,7 +50,8 @@ def mover() -> Iterator[Any]:
         yield connection
         connection.rollback()
         cursor = connection.cursor()
-        changing.forget_account(cursor, ACCOUNT)
+        cursor.execute("DELETE FROM routers_owner_account")
+        changing.compile_open(cursor)
         cursor.execute("DELETE FROM routers_owner_captured WHERE account_id = %s", [ACCOUNT])
         cursor.execute("DELETE FROM shop_order WHERE title = 'a race'")
         connection.commit()
@@ -145,3 +146,19 @@ def test_a_stale_process_is_refused_each_time(writer: Any, mover: Any) -> None:
     cursor = mover.cursor()
     cursor.execute("SELECT count(*) FROM shop_order WHERE account_id = %s", [ACCOUNT])
     assert cursor.fetchone()[0] == 3
+
+
+def test_a_savepoint_takes_the_look_back_with_its_lock(writer: Any, mover: Any) -> None:
+    cursor = mover.cursor()
+    changing.set_account(cursor, ACCOUNT + 2 * SLOTS, State.MOVED, OTHER)  # so it is looked up
+    mover.commit()
+    inside = writer.cursor()
+    inside.execute("SAVEPOINT one")
+    inside.execute(INSERT, [ACCOUNT])
+    inside.execute(INSERT, [ACCOUNT])
+    with pytest.raises(psycopg2.errors.LockNotAvailable):
+        changing.fence(cursor, ACCOUNT, milliseconds=50)
+    mover.rollback()
+    inside.execute("ROLLBACK TO one")
+    changing.fence(cursor, ACCOUNT)
+    assert code(writer) == MOVING
