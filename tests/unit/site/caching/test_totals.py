@@ -1,5 +1,7 @@
 """What several processes counted, together."""
 
+from django.test import override_settings
+
 from caching import counts, totals
 from caching.counts import Tally
 from tests.unit.site.caching.redis_server import RedisServer
@@ -49,3 +51,9 @@ def test_what_redis_has_lost_begins_anew(cached: RedisServer) -> None:
     counts.count(*KEY)
     totals.push()
     assert totals.read().tallies[KEY].times == 1
+
+
+def test_without_a_cache_nothing_is_pushed() -> None:
+    counts.count(*KEY)
+    with override_settings(CACHING=None, CACHES={}):
+        assert totals.push()
