@@ -19,7 +19,7 @@ from tests.bench.cluster import BENCH, config, owner, superuser
 from tests.bench.side import Side, shard_settings
 from tests.variants import CHECKOUT, PYTHONPATH
 
-__all__ = ["bench_caching", "caching_table", "peers_python"]
+__all__ = ["PEERS", "bench_caching", "caching_table", "peers_python", "tables"]
 
 PEERS = ("cache-machine", "cacheops", "cachalot")
 SIDES = ("plain", "ours", *PEERS)
@@ -61,7 +61,7 @@ def _side(kind: str) -> Side:
 def bench_caching(rounds: int) -> dict[str, dict[str, list[float]]]:
     """Query → side → microseconds, one a round. The sides take turns, beginning with another."""
     found: dict[str, dict[str, list[float]]] = {q: {s: [] for s in SIDES} for q in TIMES}
-    with _tables(), redis.Redis.from_url(config()["cache"]) as client:
+    with tables(), redis.Redis.from_url(config()["cache"]) as client:
         client.flushdb()
         sides = {kind: _side(kind) for kind in SIDES}
         try:
@@ -78,7 +78,8 @@ def bench_caching(rounds: int) -> dict[str, dict[str, list[float]]]:
 
 
 @contextmanager
-def _tables() -> Iterator[None]:
+def tables() -> Iterator[None]:
+    """The rows of caching_worker's models, on shard01."""
     connection = superuser("shard01")
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS bench_book, bench_author")

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 if __name__ == "__main__":
@@ -49,7 +50,7 @@ def configure(kind: str, given: dict[str, Any]) -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         SECRET_KEY="a bench's",
         CACHES={"default": backend} if kind != "plain" else {},
-        CACHING={} if ours else None,
+        CACHING=given.get("caching", {}) if ours else None,
         CACHEOPS_REDIS=redis,
         CACHEOPS={"*.*": {"ops": "all", "timeout": 3600}},
         CACHE_COUNT_TIMEOUT=3600,
@@ -127,9 +128,12 @@ def make_queries(author: Any, book: Any) -> dict[str, Callable[[], object]]:
     def bulk_create() -> None:
         book.objects.bulk_create([book(title="zzz", account_id=ACCOUNT) for _ in range(100)])
 
-    return {
+    def list_from(start: int) -> list[Any]:
+        return list(book.objects.select_related("author").order_by("title")[start : start + 20])
+
+    return {f"list {number}": partial(list_from, number) for number in range(20)} | {
         "get": lambda: book.objects.get(pk=first.pk),
-        "list": lambda: list(book.objects.select_related("author").order_by("title")[:20]),
+        "list": partial(list_from, 0),
         "count": lambda: book.objects.count(),
         "filter": lambda: list(book.objects.filter(title="book 007", copies=0)),
         "save": save,

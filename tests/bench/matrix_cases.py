@@ -139,7 +139,7 @@ def fill_from_old_snapshot(stage: Stage) -> None:
 
     with Paused(stage.side, read):
         saved(stage)
-        stage.check()
+    stage.check()
 
 
 def same_keys_on_two_shards(stage: Stage) -> None:

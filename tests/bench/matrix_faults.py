@@ -20,18 +20,22 @@ __all__ = ["FAULTS", "die_after_commit"]
 
 
 def flushed(stage: Stage) -> None:
-    """Emptied before a write, after it, and between the statement and its COMMIT."""
+    """Emptied before a write, and after it."""
     stage.warm()
     _flush(stage)
     stage.check()
-    saved(stage, title="first")
+    saved(stage)
     _flush(stage)
     stage.check()
+
+
+def flushed_before_commit(stage: Stage) -> None:
+    """Whatever a writer has left on Redis before its COMMIT is lost."""
     stage.warm()
 
     def write(stand: Any) -> None:
         with atomic(stage):
-            saved(stage, title="second")
+            saved(stage)
             stand()
 
     with Paused(stage.side, write):
@@ -159,7 +163,8 @@ def _jumped(seconds: float) -> Iterator[None]:
 
 
 FAULTS: dict[str, Callable[[Stage], None]] = {
-    "FLUSHALL": flushed,
+    "FLUSHALL before and after a write": flushed,
+    "FLUSHALL between save() and COMMIT": flushed_before_commit,
     "Redis cut off during a write": unreachable,
     "Redis down, a write, up with its content": down,
     "Redis replaced by an older copy": older_copy,
