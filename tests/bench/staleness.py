@@ -2,10 +2,13 @@
 
 Processes read and write a few rows as fast as they can, by all ways, and are killed at random, as
 Redis is: killed, frozen, emptied, replaced by an older copy of itself. Each row has a counter that
-only rises. What an acknowledged write has made of it is noted in memory that all share, and every
-read has to see at least what stood there when it began.
+only rises, and so has the number of an account's tags. What an acknowledged write has made of it is
+noted in memory that all share, and every read has to see at least what stood there when it began,
+every row, and nothing that was rolled back.
 
-`python -m tests.bench.staleness --seconds 120`, with FULCRUM_CONFIG and the test servers running.
+`python -m tests.bench.staleness --seconds 120 --seed 7`, with FULCRUM_CONFIG and the test servers
+running. The seed decides on who does what and on the accidents, not on how they overlap. The status
+is 1 where anything was stale.
 """
 
 import argparse
@@ -18,16 +21,22 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from tests.variants import CHECKOUT, PYTHONPATH
 
-ROWS, WORDS = 8, 6  # rows of each account; numbers that a process reports
+ROWS = 8  # of each account
 ACCOUNTS = (91_001, 91_002, 91_003)
-COUNTERS = ROWS * len(ACCOUNTS)
-REPORTED = ("reads", "hits", "writes", "stale", "errors", "misses")
+COUNTERS = (ROWS + 1) * len(ACCOUNTS)  # of each row, and of an account's tags
+TAGS = ROWS  # the counter of the tags
+READS = ("get", "list", "tuples", "filter", "count")
+WRITES = ("update", "save", "bulk_update", "slow", "recreate", "bulk_create", "undone", "savepoint")
+OTHERS = ("hit", "miss", "busy", "away", "off", "stale", "failed", "raced")
+REPORTED = (*READS, *WRITES, *OTHERS)
+NEVER = 1_000_000_000  # what is rolled back
 SETTINGS = "tests.unit.site.caching.settings"
 
 
@@ -35,7 +44,7 @@ class Board:
     """Memory that the processes share: a counter for each row, and what each process has done."""
 
     def __init__(self, path: Path, processes: int) -> None:
-        self.size = 8 * (COUNTERS + processes * WORDS)
+        self.size = 8 * (COUNTERS + processes * len(REPORTED))
         if not path.exists():
             path.write_bytes(b"\0" * self.size)
         with path.open("r+b") as file:
@@ -48,12 +57,12 @@ class Board:
         struct.pack_into("q", self.memory, 8 * place, value)
 
     def add(self, process: int, word: str, number: int = 1) -> None:
-        place = COUNTERS + process * WORDS + REPORTED.index(word)
+        place = COUNTERS + process * len(REPORTED) + REPORTED.index(word)
         self.put(place, self.get(place) + number)
 
 
-def worker(number: int, board: Board) -> None:
-    """One process, until it is killed. Every fourth one writes as well."""
+def worker(number: int, board: Board, seed: str) -> None:
+    """One process, until it is killed. Every fourth one writes a lot, the others seldom."""
     import django
 
     django.setup()
@@ -62,77 +71,126 @@ def worker(number: int, board: Board) -> None:
     from routers.shard_map import use_map
 
     use_map(ShardMap.even(["shard01", "shard02"]))
-    random.seed(os.getpid())
+    random.seed(seed)
+    share = 0.3 if number % 4 == 0 else 0.003
     while True:
         account = random.randrange(len(ACCOUNTS))
         with account_context(ACCOUNTS[account]):
             for _ in range(50):
-                if number % 4 == 0 and random.random() < 0.3:
-                    _write(number, board, account)
-                else:
-                    _read(number, board, account)
-        for outcome, word in (("hit", "hits"), ("miss", "misses")):
-            board.add(number, word, counts.outcomes.pop(("shelf.Book", outcome), 0))
+                work = _write if random.random() < share else _read
+                work(number, board, account * (ROWS + 1))
+        for outcome in ("hit", "miss", "busy", "away", "off"):
+            seen = [counts.outcomes.pop((f"shelf.{name}", outcome), 0) for name in ("Book", "Tag")]
+            board.add(number, outcome, sum(seen))
 
 
-def _read(number: int, board: Board, account: int) -> None:
+def _read(number: int, board: Board, first: int) -> None:
+    """`first`: the account's first counter."""
+    from django.db import Error, connections
+
+    row, way = random.randrange(ROWS), random.choice(READS)
+    floors = [board.get(first + one) for one in range(ROWS + 1)]
+    try:
+        seen = _seen(way, row)
+    except Error:
+        board.add(number, "failed")
+        connections.close_all()
+        return
+    board.add(number, way)
+    expected = {"count": {TAGS}, "get": {row}, "filter": {row}}.get(way, set(range(ROWS)))
+    wrong = {one for one, value in seen.items() if not floors[one] <= value < NEVER}
+    if wrong or seen.keys() != expected:
+        board.add(number, "stale")
+        print(f"{way} in {first}: {seen}, known {floors}", flush=True)
+
+
+def _seen(way: str, row: int) -> dict[int, int]:
+    """Row, or TAGS → its counter."""
+    from tests.unit.site.caching.shelf.models import Book, Tag
+
+    if way == "count":
+        return {TAGS: Tag.objects.count()}
+    if way == "tuples":
+        pairs = Book.objects.values_list("title", "copies").order_by("-title")
+        return {int(title): copies for title, copies in pairs}
+    books = Book.objects.filter(title=str(row))
+    if way == "get":
+        with suppress(Book.DoesNotExist):
+            return {row: Book.objects.get(title=str(row)).copies}
+        return {}
+    if way == "list":
+        books = Book.objects.select_related("author").order_by("title")[:20]
+    return {int(book.title): book.copies for book in books}
+
+
+def _write(number: int, board: Board, first: int) -> None:
     from django.db import Error, connections
 
     from tests.unit.site.caching.shelf.models import Book
 
-    row, way = random.randrange(ROWS), random.randrange(4)
-    floors = [board.get(account * ROWS + one) for one in range(ROWS)]
+    row, way = random.randrange(ROWS), random.choice(WRITES)
     try:
-        if way < 2:
-            seen = {row: Book.objects.get(title=str(row)).copies}
-        elif way == 2:
-            books = Book.objects.select_related("author").order_by("title")[:20]
-            seen = {int(book.title): book.copies for book in books}
-        else:
-            pairs = Book.objects.values_list("title", "copies").order_by("-title")
-            seen = {int(title): copies for title, copies in pairs}
+        counter, made = _made(way, row)
+    except Book.DoesNotExist:  # somebody has made it anew while this one waited for its lock
+        board.add(number, "raced")
+        return
     except Error:
-        board.add(number, "errors")
+        board.add(number, "failed")
         connections.close_all()
         return
-    board.add(number, "reads")
-    for one, copies in seen.items():
-        if copies < floors[one]:
-            board.add(number, "stale")
-            print(f"row {one} of {account}: {copies}, known {floors[one]}, way {way}", flush=True)
+    board.add(number, way)
+    if made > board.get(first + counter):
+        board.put(first + counter, made)
 
 
-def _write(number: int, board: Board, account: int) -> None:
-    from django.db import Error, connections
+def _made(way: str, row: int) -> tuple[int, int]:
+    """(counter, what it was at least when the write had returned)."""
     from django.db.models import F
 
     from routers import account_atomic
+    from tests.unit.site.caching.shelf.models import Book, Tag
+
+    one = Book.objects.no_cache().filter(title=str(row))
+    if way == "bulk_create":
+        Tag.objects.bulk_create([Tag(name="one"), Tag(name="more")])
+        return TAGS, Tag.objects.no_cache().count()
+    if way == "update":
+        one.update(copies=F("copies") + 1)
+        return row, one.get().copies
+    made = 0
+    with suppress(Undone), account_atomic():
+        made = _made_in_transaction(way, one.select_for_update(of=("self",)).get())
+    return row, made
+
+
+def _made_in_transaction(way: str, book: Any) -> int:
+    """The row's counter, once it is committed. Raises Undone."""
+    from routers import account_atomic
     from tests.unit.site.caching.shelf.models import Book
 
-    row, way = random.randrange(ROWS), random.randrange(4)
-    one = Book.objects.no_cache().filter(title=str(row))
-    try:
-        if way == 0:
-            one.update(copies=F("copies") + 1)
-            made = None
-        else:
-            with account_atomic():
-                book = one.select_for_update(of=("self",)).get()
-                book.copies += 1
-                if way == 1:
-                    book.save()
-                else:
-                    Book.objects.bulk_update([book], ["copies"])
-                if way == 3:
-                    sleep(random.random() / 100)
-                made = book.copies
-    except Error:
-        board.add(number, "errors")
-        connections.close_all()
-        return
-    board.add(number, "writes")
-    if made is not None and made > board.get(account * ROWS + row):
-        board.put(account * ROWS + row, made)
+    if way in ("undone", "savepoint"):
+        before = book.copies
+        with suppress(Undone if way == "savepoint" else ()), account_atomic():
+            book.copies = NEVER
+            book.save()
+            raise Undone
+        book.copies = before
+    book.copies += 1
+    if way == "recreate":
+        author = book.author_id
+        book.delete()
+        Book.objects.create(title=book.title, copies=book.copies, author_id=author)
+    elif way == "bulk_update":
+        Book.objects.bulk_update([book], ["copies"])
+    else:
+        book.save()
+    if way == "slow":
+        sleep(random.random() / 100)
+    return int(book.copies)
+
+
+class Undone(Exception):
+    """Rolls a transaction back."""
 
 
 def trouble(server: Any, processes: list[Any], start: Any, done: Counter[str]) -> None:
@@ -161,7 +219,7 @@ def trouble(server: Any, processes: list[Any], start: Any, done: Counter[str]) -
         (server.directory / "dump.rdb").unlink(missing_ok=True)
 
 
-def stress(seconds: float, processes: int) -> tuple[Counter[str], Counter[str]]:
+def stress(seconds: float, processes: int, seed: int) -> tuple[Counter[str], Counter[str]]:
     """What the processes did together, and the accidents."""
     from tests.unit.site.caching.redis_server import RedisServer
 
@@ -171,9 +229,14 @@ def stress(seconds: float, processes: int) -> tuple[Counter[str], Counter[str]]:
     board, accidents = Board(directory / "board", processes), Counter[str]()
     _fill()
 
+    random.seed(seed)
+    lives = Counter[int]()
+
     def start(number: int) -> Any:
+        lives[number] += 1
         command = [sys.executable, "-m", "tests.bench.staleness", "--worker", str(number)]
         command += ["--board", str(directory / "board"), "--processes", str(processes)]
+        command += ["--lives", f"{seed} {number} {lives[number]}"]
         return subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": PYTHONPATH})
 
     running = [start(number) for number in range(processes)]
@@ -190,7 +253,7 @@ def stress(seconds: float, processes: int) -> tuple[Counter[str], Counter[str]]:
     total: Counter[str] = Counter()
     for number in range(processes):
         for place, word in enumerate(REPORTED):
-            total[word] += board.get(COUNTERS + number * WORDS + place)
+            total[word] += board.get(COUNTERS + number * len(REPORTED) + place)
     return total, accidents
 
 
@@ -200,12 +263,13 @@ def _fill() -> None:
     django.setup()
     from routers import ShardMap, account_context
     from routers.shard_map import use_map
-    from tests.unit.site.caching.shelf.models import Author, Book
+    from tests.unit.site.caching.shelf.models import Author, Book, Tag
 
     use_map(ShardMap.even(["shard01", "shard02"]))
     for account in ACCOUNTS:
         with account_context(account):
             Book.objects.all().delete()
+            Tag.objects.all().delete()
             author = Author.objects.create(name="A")
             Book.objects.bulk_create([Book(title=str(row), author=author) for row in range(ROWS)])
 
@@ -216,14 +280,20 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--worker", type=int)
     parser.add_argument("--board", type=Path)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--lives", default="", help="a worker's own seed")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
     os.environ.setdefault("CACHING_TEST_PORT", "26391")
     if options.worker is not None:
-        worker(options.worker, Board(options.board, options.processes))
+        worker(options.worker, Board(options.board, options.processes), options.lives)
         return
-    total, accidents = stress(options.seconds, options.processes)
-    print(f"{dict(total)} with {dict(accidents)}")
+    print(f"--seed {options.seed} --processes {options.processes} --seconds {options.seconds}")
+    total, accidents = stress(options.seconds, options.processes, options.seed)
+    for title, words in (("reads", READS), ("writes", WRITES), ("", OTHERS)):
+        counted = ", ".join(f"{word} {total[word]:,}" for word in words)
+        print(f"{sum(total[word] for word in words):,} {title}: {counted}" if title else counted)
+    print("accidents:", ", ".join(f"{kind} {number}" for kind, number in accidents.items()))
     sys.exit(1 if total["stale"] else 0)
 
 
