@@ -219,7 +219,9 @@ def trouble(server: Any, processes: list[Any], start: Any, done: Counter[str]) -
         (server.directory / "dump.rdb").unlink(missing_ok=True)
 
 
-def stress(seconds: float, processes: int, seed: int) -> tuple[Counter[str], Counter[str]]:
+def stress(
+    seconds: float, processes: int, seed: int, every: float
+) -> tuple[Counter[str], Counter[str]]:
     """What the processes did together, and the accidents."""
     from tests.unit.site.caching.redis_server import RedisServer
 
@@ -243,7 +245,7 @@ def stress(seconds: float, processes: int, seed: int) -> tuple[Counter[str], Cou
     try:
         until = monotonic() + seconds
         while monotonic() < until:
-            sleep(random.uniform(0.5, 2.5))
+            sleep(random.uniform(0.5, 1.5) * every)
             trouble(server, running, start, accidents)
     finally:
         for process in running:
@@ -281,15 +283,20 @@ def main() -> None:
     parser.add_argument("--worker", type=int)
     parser.add_argument("--board", type=Path)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument(
+        "--every", type=float, default=1.5, help="seconds from accident to accident"
+    )
     parser.add_argument("--lives", default="", help="a worker's own seed")
     options = parser.parse_args()
+    if not os.environ.get("FULCRUM_CONFIG"):
+        parser.error("FULCRUM_CONFIG has to name the test servers' site.json, under .cluster/test")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
     os.environ.setdefault("CACHING_TEST_PORT", "26391")
     if options.worker is not None:
         worker(options.worker, Board(options.board, options.processes), options.lives)
         return
     print(f"--seed {options.seed} --processes {options.processes} --seconds {options.seconds}")
-    total, accidents = stress(options.seconds, options.processes, options.seed)
+    total, accidents = stress(options.seconds, options.processes, options.seed, options.every)
     for title, words in (("reads", READS), ("writes", WRITES), ("", OTHERS)):
         counted = ", ".join(f"{word} {total[word]:,}" for word in words)
         print(f"{sum(total[word] for word in words):,} {title}: {counted}" if title else counted)
