@@ -82,7 +82,8 @@ def stampede_table(rounds: int = 5) -> Table:
     """How often it was computed, and waits as multiples of the time that takes."""
     title = f"stampede: {PROCESSES * THREADS} requests at once, a value of {1000 * SECONDS:.0f} ms"
     table = Table(
-        "on_miss", "computed: median", "most", "median wait", "p95", "longest", title=title
+        *("on_miss", "computed: median", "most", "refused", "median wait", "p95", "longest"),
+        title=title,
     )
     for way, all_of_it in bench_stampede(rounds).items():
         seconds = sorted(all_of_it.seconds)

@@ -17,7 +17,7 @@ from routers import account_context
 from routers.carrying import carry
 from tests.unit.conftest import CONFIG
 from tests.unit.site.caching.redis_server import RedisServer
-from tests.unit.site.caching.redis_sets import Cluster, SentinelSet
+from tests.unit.site.caching.redis_sets import Cluster, SentinelSet, until
 from tests.unit.site.caching.shelf.models import Book, Publisher
 from tests.unit.site.caching.support import ELSEWHERE, ONE, TWO, asked, turn_on
 
@@ -133,6 +133,27 @@ def test_sentinel_fails_over_under_writes(sentinel: SentinelSet) -> None:
         hits_more(traffic)
     assert first in runs(sentinel.replica), "its copy is there, and nobody believes it"
     assert server_states()[0].run == second.decode()
+
+
+def test_sentinel_a_former_primary_that_nobody_demotes(sentinel: SentinelSet) -> None:
+    """It answers as before, on the connection that was kept: a split brain."""
+    second = sentinel.replica.client.info("server")["run_id"][:12].encode()
+    with account_context(ONE):
+        made = Book.objects.create(title="old")
+        _until_a_hit(made)
+        sentinel.primary.client.execute_command(
+            "ACL", "SETUSER", "default", "-replicaof", "-slaveof"
+        )
+        sentinel.fail_over()
+        assert sentinel.primary.client.info("replication")["role"] == "master", "it still thinks so"
+        until(lambda: Book.objects.get(pk=made.pk) == made and second in runs(sentinel.replica))
+        _until_a_hit(made)
+        assert server_states()[0].run == second.decode()
+
+
+def _until_a_hit(book: Book) -> None:
+    before = hits()
+    until(lambda: Book.objects.get(pk=book.pk) == book and hits() > before)
 
 
 def test_sentinels_that_are_away(sentinel: SentinelSet, settings: Any) -> None:
