@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from rich.table import Table
 
-from tests.bench.caching import _tables
+from tests.bench.caching import tables
 from tests.bench.caching_worker import ROWS
 from tests.bench.cluster import config
 from tests.bench.side import Side, shard_settings
