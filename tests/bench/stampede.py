@@ -59,7 +59,7 @@ def bench_stampede(rounds: int) -> dict[str, Stampede]:
     """Way to ask → what came of it. What was kept ends by a write, in every round."""
     found = {way: Stampede() for way in WAYS}
     with ExitStack() as stack:
-        stack.enter_context(_tables())
+        stack.enter_context(tables())
         stack.enter_context(redis.Redis.from_url(config()["cache"])).flushdb()
         crowds = stack.enter_context(closing(Crowds()))
         crowds.tell("warm")
