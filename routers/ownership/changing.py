@@ -31,11 +31,14 @@ ALLOWED = {
     State.INCOMING: {State.OWNER, State.MOVED},
 }
 
-# Whoever began before a change may not have seen it. An own transaction is never waited for.
+# Whoever began before a change may not have seen it. An own transaction is never waited for. Of
+# other roles' sessions PostgreSQL tells no backend_type to a role without pg_read_all_stats: they
+# count; autovacuum and its like have no usesysid.
 TRANSACTIONS = """
     SELECT virtualtransaction FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE locktype = 'virtualxid' AND granted AND mode = 'ExclusiveLock'
-      AND a.datname = current_database() AND a.backend_type = 'client backend'
+      AND a.datname = current_database() AND a.usesysid IS NOT NULL
+      AND coalesce(a.backend_type, 'client backend') = 'client backend'
       AND pid <> pg_backend_pid()
 """
 

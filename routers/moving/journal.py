@@ -1,0 +1,103 @@
+"""The journal of moves, in the catalog: what was begun, how far it came, what it took.
+
+A row is written before a shard is touched. Later notes are for people and may be lost with the
+catalog: what a move did is asked of the shards.
+"""
+
+import logging
+import os
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from django.db import Error, IntegrityError, transaction
+from django.utils import timezone
+
+from routers.conf import CATALOG
+from routers.exceptions import RoutingError
+from routers.models import Move
+from routers.moving.errors import MoveRefused
+from routers.moving.signals import account_moved
+from routers.shard_map import SLOTS, publish_map, refresh_map
+
+__all__ = ["begin", "close", "note", "publish", "refuse_unfinished", "turn_back", "unfinished"]
+
+MAP_TRIES = 20
+logger = logging.getLogger(__name__)
+
+
+def begin(account_id: int, source: str, target: str, *, keep: bool) -> Move:
+    """A new move's row. Raises MoveRefused where another of the account's is not finished."""
+    refuse_unfinished(account_id)
+    return _create(account_id, source, target, keep=keep)
+
+
+def refuse_unfinished(account_id: int) -> None:
+    """Raise MoveRefused where another move of the account is not finished."""
+    for row in unfinished([account_id]):
+        cure = "--resume"
+        if row.outcome == Move.Outcome.KEPT:
+            cure = "--release` deletes the old copy that is kept, `… --back"
+        raise MoveRefused(
+            f"A move of {row} is not finished ({row.outcome}, since {row.began_at:%H:%M:%S} by "
+            f"{row.process}). First `manage.py shards move {account_id} {cure}`."
+        )
+
+
+def turn_back(kept: Move) -> Move:
+    """The row of the way back, in the place of the kept one's."""
+    with transaction.atomic(using=CATALOG):
+        close(kept, Move.Outcome.DONE, "went back")
+        return _create(kept.account_id, kept.target, kept.source, keep=False)
+
+
+def _create(account_id: int, source: str, target: str, *, keep: bool) -> Move:
+    process = f"{socket.gethostname()}:{os.getpid()}"
+    given = {"source": source, "target": target, "keep": keep, "process": process}
+    try:
+        return Move.objects.using(CATALOG).create(account_id=account_id, **given)
+    except IntegrityError as error:
+        raise MoveRefused(f"Somebody else has just begun to move account {account_id}.") from error
+
+
+def note(row: Move, **values: Any) -> None:
+    """Note how far it came. The catalog may be away."""
+    for name, value in values.items():
+        setattr(row, name, value)
+    with suppress(Error):
+        row.save(using=CATALOG, update_fields=list(values))
+
+
+def close(row: Move, outcome: Move.Outcome, error: str = "") -> None:
+    """Close the row. Raises Django's error where the catalog is away: it stays unfinished."""
+    row.outcome, row.error, row.finished_at = outcome, error, timezone.now()
+    row.save(using=CATALOG)
+
+
+def unfinished(accounts: list[int] | None = None) -> list[Move]:
+    """Rows of moves that are under way, were killed, or whose old copy is kept; oldest first."""
+    rows = Move.objects.using(CATALOG).filter(finished_at=None).order_by("id")
+    return list(rows if accounts is None else rows.filter(account_id__in=accounts))
+
+
+def publish(row: Move) -> None:
+    """Let the map say where the account is now, and tell whoever listens. Changes nothing twice."""
+    for _ in range(MAP_TRIES):
+        newest = refresh_map()
+        if newest.shard_of(row.account_id) == row.target:
+            break
+        pins = {**newest.pins, row.account_id: row.target}
+        if newest.slots[row.account_id % SLOTS] == row.target:
+            del pins[row.account_id]
+        with suppress(RoutingError):  # somebody else published: look again
+            publish_map(replace(newest, pins=pins), reason=f"account {row.account_id} moved")
+    else:
+        raise RoutingError(
+            f"The map does not say yet that account {row.account_id} is on {row.target}: others "
+            f"change it all the time. `manage.py shards move {row.account_id} --resume`."
+        )
+    about = {"account_id": row.account_id, "source": row.source, "target": row.target}
+    for receiver, answer in account_moved.send_robust(sender=Move, **about):
+        if isinstance(answer, Exception):
+            logger.error("%s failed for account %d: %s", receiver, row.account_id, answer)

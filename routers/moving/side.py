@@ -1,0 +1,191 @@
+"""One end of a move: a session on a shard's own PostgreSQL, which holds the right to move.
+
+The right is a pair of advisory locks of that session: on the account (one mover), and, shared, on
+the shard's migrations (none meanwhile). Whatever the mover does on a shard it does in this session,
+so a mover that lost it can do nothing more there, and the next one may begin.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from django.db import connections
+from psycopg2 import errors
+
+from routers.direct import LOCK_CLASS, MIGRATING, introduce, refuse_pooler
+from routers.moving.errors import MoveRefused
+from routers.ownership import changing
+from routers.ownership.states import State
+from routers.shard_map import SLOTS
+
+__all__ = ["Side", "both", "open_side"]
+
+MOVE_SPACE = 0x6D6F766500000000  # "move" in the upper half
+POLL_SECONDS = 0.005
+# Values as text are the same on both sides, and what is committed is on disk.
+SESSION = """
+    SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
+    SET extra_float_digits = 1; SET lock_timeout = 0; SET statement_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') IN ('off', 'local');
+"""
+# Others that move read long, and write no account's rows.
+MOVERS = """
+    SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity a USING (pid)
+    WHERE locktype = 'virtualxid' AND a.usename = current_user AND application_name LIKE 'move %'
+"""
+BUSY = """
+    SELECT DISTINCT pid, coalesce(nullif(application_name, ''), usename), xact_start
+    FROM pg_locks JOIN pg_stat_activity a USING (pid)
+    WHERE virtualtransaction = ANY (%s) ORDER BY xact_start LIMIT 3
+"""
+
+
+class Side:
+    """A shard's session. `cursor` is psycopg2's; nothing is committed but by `transaction`."""
+
+    def __init__(self, alias: str, account_id: int, connection: Any) -> None:
+        self.alias, self.account_id, self.connection = alias, account_id, connection
+        self.cursor = connection.cursor()
+
+    @contextmanager
+    def transaction(self, *, snapshot: bool = False) -> Iterator[Any]:
+        """Commit at the block's end. With `snapshot` it sees one instant throughout."""
+        level = "REPEATABLE READ" if snapshot else "READ COMMITTED"
+        with self.connection:  # psycopg2: commits, or rolls back
+            self.cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            yield self.cursor
+
+    def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        self.cursor.execute(sql, parameters)
+        found: list[tuple[Any, ...]] = self.cursor.fetchall()
+        return found
+
+    def past_triggers(self) -> None:
+        """From now on, triggers and foreign keys do not look at what this session writes."""
+        try:
+            with self.transaction():
+                self.cursor.execute("SET session_replication_role = replica")
+        except errors.InsufficientPrivilege as error:
+            raise MoveRefused(
+                f"The role of {self.alias}'s settings may not write past triggers. As a superuser "
+                f"there: GRANT SET ON PARAMETER session_replication_role TO {self._user()}."
+            ) from error
+
+    def state(self) -> tuple[State | None, str | None]:
+        """What the shard says of the account itself: (None, None) where it is as its slot is."""
+        found = self.rows(
+            "SELECT state, moved_to FROM routers_owner_account WHERE account_id = %s",
+            [self.account_id],
+        )
+        return (State(found[0][0]), found[0][1]) if found else (None, None)
+
+    def slot(self) -> tuple[State | None, str | None]:
+        """What it says of the account's slot; (None, None) where it was never told."""
+        found = self.rows(
+            "SELECT state, moved_to FROM routers_owner_slot WHERE slot = %s",
+            [self.account_id % SLOTS],
+        )
+        return (State(found[0][0]), found[0][1]) if found else (None, None)
+
+    def in_force(self) -> tuple[State, str | None]:
+        """What holds for the account: its own row, else its slot's, else it is owned."""
+        own = self.state()
+        state, moved_to = own if own[0] else self.slot()
+        return state or State.OWNER, moved_to
+
+    def set_state(self, state: State, moved_to: str | None = None) -> None:
+        changing.set_account(self.cursor, self.account_id, state, moved_to)
+
+    def own(self) -> None:
+        """Owner, by the account's slot where that is enough."""
+        if self.slot()[0] in (State.OWNER, None):
+            changing.forget_account(self.cursor, self.account_id)
+        else:
+            self.set_state(State.OWNER)
+
+    def give_up(self, home: str) -> None:
+        """The account is at `home`: by its slot where that is enough."""
+        if self.slot() == (State.MOVED, home):
+            changing.forget_account(self.cursor, self.account_id)
+        else:
+            self.set_state(State.MOVED, home)
+
+    def wait_for_earlier(self, seconds: float) -> None:
+        """Until all transactions that are open now have ended. Raises MoveRefused."""
+        until = time.monotonic() + seconds
+        with self.transaction():
+            left = changing.transactions(self.cursor)
+        while left:
+            with self.transaction():
+                left = changing.still_open(self.cursor, left) - {
+                    name for (name,) in self.rows(MOVERS)
+                }
+                if left and time.monotonic() > until:
+                    busy = "; ".join(
+                        f"process {pid} ({name}) since {since}"
+                        for pid, name, since in self.rows(BUSY, [list(left)])
+                    )
+                    raise MoveRefused(
+                        f"On {self.alias} transactions are open for more than {seconds:g} s, which "
+                        f"the move has to see the end of: {busy}. Let them end and run again, or "
+                        f"wait longer with --wait."
+                    )
+            if left:
+                time.sleep(POLL_SECONDS)
+
+    def _user(self) -> str:
+        return str(self.connection.info.user)
+
+
+@contextmanager
+def open_side(
+    alias: str, account_id: int, patience: float = 0, *, lock: bool = True
+) -> Iterator[Side]:
+    """A new session; with `lock`, with the right to move (waited for so long), or MoveRefused."""
+    wrapper = connections[alias].copy()
+    if wrapper.vendor != "postgresql":
+        raise MoveRefused(f"{alias} is {wrapper.display_name}: accounts move between PostgreSQLs.")
+    with closing(wrapper):
+        refuse_pooler(wrapper)
+        introduce(wrapper, f"move {account_id}")
+        connection = wrapper.connection
+        connection.autocommit = False
+        side = Side(alias, account_id, connection)
+        with side.transaction():
+            side.cursor.execute(SESSION)
+        if lock:
+            _take_locks(side, time.monotonic() + patience)
+        yield side
+
+
+@contextmanager
+def both(
+    source: str, target: str, account_id: int, patience: float = 0
+) -> Iterator[tuple[Side, Side]]:
+    """The two ends with the right to move, locked in the order of their names."""
+    first, second = sorted((source, target))
+    with (
+        open_side(first, account_id, patience) as one,
+        open_side(second, account_id, patience) as other,
+    ):
+        yield (one, other) if first == source else (other, one)
+
+
+def _take_locks(side: Side, until: float) -> None:
+    while not _granted(side, "pg_try_advisory_lock(%s)", side.account_id ^ MOVE_SPACE):
+        if time.monotonic() > until:
+            raise MoveRefused(
+                f"Account {side.account_id} is being moved by another process: {side.alias} has "
+                f"its lock. Let it finish."
+            )
+        time.sleep(POLL_SECONDS)
+    if not _granted(side, "pg_try_advisory_lock_shared(%s, %s)", LOCK_CLASS, MIGRATING):
+        raise MoveRefused(f"{side.alias} is being migrated. Let that finish and run again.")
+
+
+def _granted(side: Side, lock: str, *key: int) -> bool:
+    with side.transaction():
+        return bool(side.rows(f"SELECT {lock}", key)[0][0])
