@@ -115,20 +115,19 @@ def clear() -> None:
 
 @contextmanager
 def as_owner() -> Iterator[None]:
-    """Django's connections of this thread are the owner's, as a mover's are."""
-    before = {}
+    """Django's connections, of all threads to come, are the owner's, as a mover's are."""
+    names = ("host", "port", "name", "user", "password")
+    before = {alias: dict(connections[alias].settings_dict) for alias in ALIASES}
     for alias in ALIASES:
         connections[alias].close()
-        before[alias] = connections[alias].settings_dict
-        names = ("host", "port", "name", "user", "password")
-        owner = {name.upper(): given(alias, "site-owner")[name] for name in names}
-        connections[alias].settings_dict = {**before[alias], **owner}
+        owner = given(alias, "site-owner")
+        connections[alias].settings_dict.update({name.upper(): owner[name] for name in names})
     try:
         yield
     finally:
         for alias, settings_dict in before.items():
             connections[alias].close()
-            connections[alias].settings_dict = settings_dict
+            connections[alias].settings_dict.update(settings_dict)
 
 
 @contextmanager

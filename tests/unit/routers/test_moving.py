@@ -1,22 +1,29 @@
 """Accounts that move while they are written to, on PostgreSQL: the mover as the tables' owner."""
 
+import io
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import psycopg2
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test.utils import override_settings
 
+from routers.direct import LOCK_CLASS, MIGRATING
 from routers.models import Move
 from routers.moving import settling
-from routers.moving.errors import ContentDiffers, MoveRefused, MoveUndone
-from routers.moving.move import STEPS, Options, move_account, move_back
+from routers.moving.errors import ContentDiffers, MoveRefused, MoveUndone, MoveUnsettled
+from routers.moving.move import move_account, move_back
 from routers.moving.plan import plan_move
 from routers.moving.settling import release, resume_moves
+from routers.moving.side import open_side
 from routers.moving.signals import account_moved
+from routers.moving.steps import STEPS, Options
 from routers.shard_map import refresh_map
 from tests.unit.databases import CONFIG
 from tests.unit.routers.moving_stage import (
@@ -355,3 +362,78 @@ def test_it_moves_on_and_home_again() -> None:
         assert (home(), checksums(target)) == (target, wanted)
     assert ACCOUNT not in refresh_map().pins
     is_clean(TARGET, OTHER)
+
+
+def command(*words: str) -> str:
+    out = io.StringIO()
+    call_command("shards", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_plans_moves_and_tells() -> None:
+    fill()
+    fill(NEIGHBOUR)
+    planned = command("move", str(ACCOUNT), str(NEIGHBOUR), "--to", TARGET, "--plan")
+    assert re.search(rf"{ACCOUNT} +{SOURCE} +{TARGET} +{FILLED} +~", planned)
+    accounts = (str(ACCOUNT), str(NEIGHBOUR))
+    told = command("move", *accounts, "--to", TARGET, "--jobs", "2", "--limit", "100")
+    for account in (ACCOUNT, NEIGHBOUR):
+        assert f"account {account}, {SOURCE} to {TARGET}: compared" in told
+        assert (home(account), rows_of(SOURCE, account)) == (TARGET, 0)
+    found = json.loads(command("moves", "--json"))
+    assert {move["outcome"] for move in found} == {"done"}
+    assert {move["account"] for move in found} == {ACCOUNT, NEIGHBOUR}
+
+
+def test_the_command_keeps_returns_and_releases() -> None:
+    fill()
+    assert "kept" in command("move", str(ACCOUNT), "--to", TARGET, "--keep")
+    assert "done" in command("move", str(ACCOUNT), "--back")
+    assert home() == SOURCE
+    command("move", str(ACCOUNT), "--to", TARGET, "--keep")
+    assert "done" in command("move", str(ACCOUNT), "--release")
+    assert (home(), rows_of(SOURCE)) == (TARGET, 0)
+
+
+def test_the_command_fails_with_what_was_in_the_way() -> None:
+    fill()
+    with pytest.raises(CommandError, match="Say where the accounts go"):
+        command("move", str(ACCOUNT))
+    with pytest.raises(CommandError, match="is on shard01 already"):
+        command("move", str(ACCOUNT), "--to", SOURCE)
+    with pytest.raises(SystemExit):
+        command("move", str(ACCOUNT), "--back")
+    assert command("move", "--resume", "--json") == '{"moves": [], "errors": {}}\n'
+
+
+@pytest.mark.parametrize("holder", [SOURCE, TARGET])
+def test_two_movers_of_one_account_do_not_meet(
+    holder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill()
+    monkeypatch.setattr(settling, "PATIENCE_SECONDS", 0.1)
+    with open_side(holder, ACCOUNT), pytest.raises(MoveUnsettled, match="by another process"):
+        move_account(ACCOUNT, TARGET)
+    [(row, error)] = resume_moves()
+    assert (row.outcome, error, home()) == (Move.Outcome.UNDONE, None, SOURCE)
+
+
+def test_no_migration_runs_beside_a_move() -> None:
+    fill()
+    with closing(connect(TARGET, "site-owner")) as session:
+        session.cursor().execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, MIGRATING])
+        with pytest.raises(MoveUnsettled, match="shard02 is being migrated"):
+            move_account(ACCOUNT, TARGET)
+    assert resume_moves()[0][0].outcome == Move.Outcome.UNDONE
+
+
+def test_a_receiver_that_fails_does_not_stop_a_move(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(**about: Any) -> None:
+        raise ValueError("no cache")
+
+    account_moved.connect(fail)
+    try:
+        assert move_account(ACCOUNT, TARGET).outcome == Move.Outcome.DONE
+    finally:
+        account_moved.disconnect(fail)
+    assert "no cache" in caplog.text
