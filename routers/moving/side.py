@@ -54,8 +54,8 @@ class Side:
     def transaction(self, *, snapshot: bool = False) -> Iterator[Any]:
         """Commit at the block's end. With `snapshot` it sees one instant throughout."""
         level = "REPEATABLE READ" if snapshot else "READ COMMITTED"
+        self.connection.set_session(isolation_level=level)  # sent with the next BEGIN
         with self.connection:  # psycopg2: commits, or rolls back
-            self.cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
             yield self.cursor
 
     def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -99,8 +99,14 @@ class Side:
     def set_state(self, state: State, moved_to: str | None = None) -> None:
         changing.set_account(self.cursor, self.account_id, state, moved_to)
 
+    def take(self, *, noting: bool) -> None:
+        """Owner from now on, by look-up; with `noting`, each change is noted from the first."""
+        changing.set_account(self.cursor, self.account_id, State.OWNER, compiled=False)
+        if noting:
+            changing.set_account(self.cursor, self.account_id, State.CAPTURED, compiled=False)
+
     def own(self) -> None:
-        """Owner, by the account's slot where that is enough."""
+        """Owner, by the account's slot where that is enough: writes are checked fast again."""
         if self.slot()[0] in (State.OWNER, None):
             changing.forget_account(self.cursor, self.account_id)
         else:

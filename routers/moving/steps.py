@@ -15,7 +15,7 @@ from routers.moving.comparing import compare
 from routers.moving.copying import Pace, copy_table, delete_rows
 from routers.moving.errors import MoveRefused
 from routers.moving.plan import refuse_states
-from routers.moving.settling import take_over
+from routers.moving.settling import speed_up, take_over
 from routers.moving.side import Side
 from routers.moving.tables import tables_of
 from routers.ownership import changing
@@ -152,6 +152,7 @@ class Mover:
         take_over(self.row, self.target)
         pause = (time.monotonic() - began) * 1000
         self.at("owned")
+        speed_up(self.row, self.target)
         journal.note(self.row, step="owned", pause_ms=pause, moved_at=timezone.now())
 
     def _give_up(self) -> None:
@@ -161,5 +162,16 @@ class Mover:
                 changing.fence(cursor, self.row.account_id, self.options.fence_milliseconds)
             self.at("fenced")
             carry_noted(self.source, self.target, self.tables)
+            self._require_target()
             self.at("replayed")
             self.source.set_state(State.MOVED, self.row.target)
+
+    def _require_target(self) -> None:
+        """Give nothing up for a server that has gone away since it was last written to."""
+        with self.target.transaction():
+            state = self.target.state()[0]
+        if state is not State.INCOMING:
+            raise MoveRefused(
+                f"{self.target.alias} says {state} of account {self.row.account_id} in the middle "
+                f"of its move. `manage.py shards check` shows where it is."
+            )

@@ -47,10 +47,18 @@ class NotAllowed(RoutingError):
     """A change of state that leads nowhere good."""
 
 
-def set_account(cursor: Any, account_id: int, state: State, moved_to: str | None = None) -> int:
+def set_account(
+    cursor: Any,
+    account_id: int,
+    state: State,
+    moved_to: str | None = None,
+    *,
+    compiled: bool = True,
+) -> int:
     """Change an account's state; its new epoch. Raises NotAllowed. `moved_to`: with MOVED.
 
-    To MOVED only under `fence`, or for an account that has no rows here.
+    To MOVED only under `fence`, or for an account that has no rows here. Not `compiled`: an account
+    that becomes OWNER is looked up until `compile_open`, which may come later.
     """
     cursor.execute(
         "SELECT state, epoch FROM routers_owner_account WHERE account_id = %s FOR UPDATE",
@@ -71,7 +79,9 @@ def set_account(cursor: Any, account_id: int, state: State, moved_to: str | None
         " state = excluded.state, epoch = excluded.epoch, moved_to = excluded.moved_to",
         [account_id, str(state), epoch + 1, moved_to if state is State.MOVED else None],
     )
-    compile_open(cursor)
+    # The constants name the owned accounts among those with a row, and slots without any row.
+    if compiled and (before is None or State.OWNER in (before, state)):
+        compile_open(cursor)
     return epoch + 1
 
 

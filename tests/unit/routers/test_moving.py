@@ -198,6 +198,31 @@ def test_a_mover_that_is_killed_leaves_what_the_next_run_settles(step: str) -> N
     assert resume_moves() == []
 
 
+def hang_up(alias: str) -> None:
+    """End the mover's sessions there, as a server that falls down does."""
+    ask(
+        alias,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name LIKE 'move %' AND datname = current_database()",
+    )
+
+
+@pytest.mark.parametrize("alias", [SOURCE, TARGET])
+@pytest.mark.parametrize("step", ["incoming", "captured", "waited", "copied", *STEPS[6:12]])
+def test_a_server_that_hangs_up_leaves_a_settled_move(step: str, alias: str) -> None:
+    fill()
+    forward = step in FORWARD
+    try:
+        move_account(ACCOUNT, TARGET, watcher=Hook(step, lambda: hang_up(alias)))
+    except MoveUndone:
+        assert not forward
+    else:
+        assert forward
+    assert home() == (TARGET if forward else SOURCE)
+    is_clean(SOURCE if forward else TARGET)
+    assert rows_of(TARGET if forward else SOURCE) == FILLED
+
+
 class Both:
     """Two hooks in turn."""
 
