@@ -102,18 +102,27 @@ def delete_rows(side: Side, tables: Collection[MovedTable], while_state: State) 
     """
     deleted = 0
     for table in tables:
-        while True:
-            with side.transaction() as cursor:
+        last: int | None = -(2**63) + 1
+        while last is not None:
+            with side.transaction():
                 _require(side, while_state)
-                cursor.execute(
-                    f"DELETE FROM {table.name} WHERE ctid = ANY (ARRAY("  # noqa: S608
-                    f"SELECT ctid FROM {table.name} WHERE account_id = %s LIMIT {BATCH_ROWS}))",
-                    [side.account_id],
-                )
-            deleted += cursor.rowcount
-            if cursor.rowcount < BATCH_ROWS:
-                break
+                number, last = _delete_batch(side, table, last)
+            deleted += number
     return deleted
+
+
+def _delete_batch(side: Side, table: MovedTable, after: int) -> tuple[int, int | None]:
+    """How many rows, and the last one's id; None where there are no more. In the order of the
+    index, so that none of it is read twice.
+    """
+    [(number, last)] = side.rows(
+        f"WITH gone AS (DELETE FROM {table.name} WHERE ctid = ANY (ARRAY("  # noqa: S608
+        f"SELECT ctid FROM {table.name} WHERE account_id = %s AND id > %s"
+        f" ORDER BY account_id, id LIMIT {BATCH_ROWS})) RETURNING id)"
+        " SELECT count(*), max(id) FROM gone",
+        [side.account_id, after],
+    )
+    return number, last
 
 
 def _require(side: Side, state: State) -> None:

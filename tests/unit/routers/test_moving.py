@@ -16,7 +16,7 @@ from django.test.utils import override_settings
 
 from routers.direct import LOCK_CLASS, MIGRATING
 from routers.models import Move
-from routers.moving import settling
+from routers.moving import copying, settling
 from routers.moving.errors import ContentDiffers, MoveRefused, MoveUndone, MoveUnsettled
 from routers.moving.move import move_account, move_back
 from routers.moving.plan import plan_move
@@ -124,7 +124,8 @@ def test_every_acknowledged_write_is_on_the_target_once(writers: list[Writer]) -
     assert writers[4].refusals == set()
 
 
-def test_content_of_every_type_arrives_as_it_was() -> None:
+def test_content_of_every_type_arrives_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "BATCH_ROWS", 100)  # deleted in several batches
     fill()
     before = checksums(SOURCE)
     heard: list[Any] = []
@@ -211,7 +212,7 @@ def hang_up(alias: str) -> None:
 @pytest.mark.parametrize("step", ["incoming", "captured", "waited", "copied", *STEPS[6:12]])
 def test_a_server_that_hangs_up_leaves_a_settled_move(step: str, alias: str) -> None:
     fill()
-    forward = step in FORWARD
+    forward = step in FORWARD or (step, alias) == ("replayed", TARGET)  # given up already
     try:
         move_account(ACCOUNT, TARGET, watcher=Hook(step, lambda: hang_up(alias)))
     except MoveUndone:
