@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from psycopg2 import errors
-
 from routers.moving.errors import MoveRefused
 from routers.moving.side import Side
 from routers.moving.tables import MovedTable
@@ -18,6 +16,7 @@ __all__ = ["Pace", "copy_keys", "copy_table", "delete_keys", "delete_rows", "key
 
 CHUNK = 2**20
 BATCH_ROWS = 5_000
+UNIQUE_VIOLATION = "23505"
 Tell = Callable[[int], None]
 
 
@@ -149,10 +148,11 @@ def _receive(target: Side, table: MovedTable, out_of: Any) -> None:
     sql = f"COPY {table.name} ({table.columns}) FROM STDIN (FORMAT binary)"
     try:
         target.cursor.copy_expert(sql, out_of, size=CHUNK)
-    except errors.UniqueViolation as error:
+    except Exception as error:
+        if getattr(error, "pgcode", None) != UNIQUE_VIOLATION:
+            raise
         raise MoveRefused(
-            f"{target.alias} has a row already that is unique in {table.plain_name}: "
-            f"{error.diag.message_detail}"
+            f"{target.alias} has a row already that is unique in {table.plain_name}: {error}"
         ) from error
 
 

@@ -7,23 +7,23 @@ catalog: what a move did is asked of the shards.
 import logging
 import os
 import socket
-from contextlib import suppress
+import time
 from dataclasses import replace
 from typing import Any
 
-from django.db import Error, IntegrityError, transaction
+from django.db import Error, IntegrityError, connections, transaction
 from django.utils import timezone
 
 from routers.conf import CATALOG
 from routers.exceptions import RoutingError
 from routers.models import Move
-from routers.moving.errors import MoveRefused
+from routers.moving.errors import MoveRefused, MoveUnsettled
 from routers.moving.signals import account_moved
 from routers.shard_map import SLOTS, publish_map, refresh_map
 
 __all__ = ["begin", "close", "note", "publish", "refuse_unfinished", "turn_back", "unfinished"]
 
-MAP_TRIES = 20
+MAP_SECONDS, RETRY_SECONDS = 15.0, 0.05
 logger = logging.getLogger(__name__)
 
 
@@ -65,8 +65,10 @@ def note(row: Move, **values: Any) -> None:
     """Note how far it came. The catalog may be away."""
     for name, value in values.items():
         setattr(row, name, value)
-    with suppress(Error):
+    try:
         row.save(using=CATALOG, update_fields=list(values))
+    except Error:
+        connections[CATALOG].close()  # the next one opens another
 
 
 def close(row: Move, outcome: Move.Outcome, error: str = "") -> None:
@@ -82,22 +84,34 @@ def unfinished(accounts: list[int] | None = None) -> list[Move]:
 
 
 def publish(row: Move) -> None:
-    """Let the map say where the account is now, and tell whoever listens. Changes nothing twice."""
-    for _ in range(MAP_TRIES):
-        newest = refresh_map()
-        if newest.shard_of(row.account_id) == row.target:
-            break
-        pins = {**newest.pins, row.account_id: row.target}
-        if newest.slots[row.account_id % SLOTS] == row.target:
-            del pins[row.account_id]
-        with suppress(RoutingError):  # somebody else published: look again
-            publish_map(replace(newest, pins=pins), reason=f"account {row.account_id} moved")
-    else:
-        raise RoutingError(
-            f"The map does not say yet that account {row.account_id} is on {row.target}: others "
-            f"change it all the time. `manage.py shards move {row.account_id} --resume`."
-        )
+    """Let the map say where the account is now, and tell whoever listens. Changes nothing twice.
+
+    Raises MoveUnsettled where the catalog stays away: the shards send people to the new one.
+    """
+    until = time.monotonic() + MAP_SECONDS
+    while not _published(row):
+        if time.monotonic() > until:
+            raise MoveUnsettled(
+                f"Account {row.account_id} is on {row.target}, and the map does not say so yet: "
+                f"the catalog is away. `manage.py shards move {row.account_id} --resume` ends it."
+            )
+        time.sleep(RETRY_SECONDS)
     about = {"account_id": row.account_id, "source": row.source, "target": row.target}
     for receiver, answer in account_moved.send_robust(sender=Move, **about):
         if isinstance(answer, Exception):
             logger.error("%s failed for account %d: %s", receiver, row.account_id, answer)
+
+
+def _published(row: Move) -> bool:
+    """False where the catalog does not answer, or somebody else was faster: look again."""
+    try:
+        newest = refresh_map()
+        if newest.shard_of(row.account_id) != row.target:
+            pins = {**newest.pins, row.account_id: row.target}
+            if newest.slots[row.account_id % SLOTS] == row.target:
+                del pins[row.account_id]
+            publish_map(replace(newest, pins=pins), reason=f"account {row.account_id} moved")
+    except (RoutingError, Error):
+        connections[CATALOG].close()
+        return False
+    return True

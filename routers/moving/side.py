@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from django.db import connections
-from psycopg2 import errors
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from routers.direct import LOCK_CLASS, MIGRATING, introduce, refuse_pooler
 from routers.moving.errors import MoveRefused
@@ -44,18 +44,22 @@ BUSY = """
 
 
 class Side:
-    """A shard's session. `cursor` is psycopg2's; nothing is committed but by `transaction`."""
+    """A shard's session. `cursor` is psycopg2's; nothing is committed but by `transaction`, which
+    raises Django's errors.
+    """
 
-    def __init__(self, alias: str, account_id: int, connection: Any) -> None:
-        self.alias, self.account_id, self.connection = alias, account_id, connection
-        self.cursor = connection.cursor()
+    def __init__(self, alias: str, account_id: int, wrapper: BaseDatabaseWrapper) -> None:
+        self.alias, self.account_id, self._wrapper = alias, account_id, wrapper
+        self.connection: Any = wrapper.connection
+        self.connection.autocommit = False
+        self.cursor = self.connection.cursor()
 
     @contextmanager
     def transaction(self, *, snapshot: bool = False) -> Iterator[Any]:
         """Commit at the block's end. With `snapshot` it sees one instant throughout."""
         level = "REPEATABLE READ" if snapshot else "READ COMMITTED"
         self.connection.set_session(isolation_level=level)  # sent with the next BEGIN
-        with self.connection:  # psycopg2: commits, or rolls back
+        with self._wrapper.wrap_database_errors, self.connection:  # commits, or rolls back
             yield self.cursor
 
     def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -65,14 +69,16 @@ class Side:
 
     def past_triggers(self) -> None:
         """From now on, triggers and foreign keys do not look at what this session writes."""
-        try:
-            with self.transaction():
-                self.cursor.execute("SET session_replication_role = replica")
-        except errors.InsufficientPrivilege as error:
-            raise MoveRefused(
-                f"The role of {self.alias}'s settings may not write past triggers. As a superuser "
-                f"there: GRANT SET ON PARAMETER session_replication_role TO {self._user()}."
-            ) from error
+        with self.transaction():
+            [(may, role)] = self.rows(
+                "SELECT has_parameter_privilege('session_replication_role', 'SET'), current_user"
+            )
+            if not may:
+                raise MoveRefused(
+                    f"{role} may not write past triggers on {self.alias}. As a superuser there: "
+                    f"GRANT SET ON PARAMETER session_replication_role TO {role}."
+                )
+            self.cursor.execute("SET session_replication_role = replica")
 
     def state(self) -> tuple[State | None, str | None]:
         """What the shard says of the account itself: (None, None) where it is as its slot is."""
@@ -142,9 +148,6 @@ class Side:
             if left:
                 time.sleep(POLL_SECONDS)
 
-    def _user(self) -> str:
-        return str(self.connection.info.user)
-
 
 @contextmanager
 def open_side(
@@ -157,9 +160,7 @@ def open_side(
     with closing(wrapper):
         refuse_pooler(wrapper)
         introduce(wrapper, f"move {account_id}")
-        connection = wrapper.connection
-        connection.autocommit = False
-        side = Side(alias, account_id, connection)
+        side = Side(alias, account_id, wrapper)
         with side.transaction():
             side.cursor.execute(SESSION)
         if lock:

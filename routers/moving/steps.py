@@ -5,9 +5,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from django.db import Error
 from django.utils import timezone
-from psycopg2 import errors
 
+from routers.direct import lock_not_had
 from routers.models import Move
 from routers.moving import journal
 from routers.moving.catching_up import Tables, carry_noted, catch_up, forget_noted
@@ -138,7 +139,9 @@ class Mover:
             try:
                 self._give_up()
                 break
-            except errors.LockNotAvailable:
+            except Error as error:
+                if not lock_not_had(error):
+                    raise
                 time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311
                 catch_up(self.source, self.target, self.tables)
         else:

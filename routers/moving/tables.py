@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
-from psycopg2.extensions import quote_ident
 
 from routers.placement import Placement, placement_of, sharded_models
 
@@ -42,20 +41,21 @@ def tables_of(cursor: Any) -> list[MovedTable]:
 
 
 def _table(cursor: Any, model: type[models.Model]) -> MovedTable:
-    def quote(name: str) -> str:
-        return quote_ident(name, cursor)
-
     table = model._meta.db_table
-    cursor.execute(COLUMNS, [quote(table)])
-    found = [(quote(name), kind, generated) for name, kind, generated in cursor.fetchall()]
+    cursor.execute(COLUMNS, [_quoted(table)])
+    found = [(_quoted(name), kind, generated) for name, kind, generated in cursor.fetchall()]
     hashed = ", ".join(_hashed(name, kind) for name, kind, _ in found)
     return MovedTable(
         table,
-        quote(table),
+        _quoted(table),
         ", ".join(name for name, _, generated in found if not generated),
         f"hash_record_extended(ROW({hashed}), 0)",
         tuple(
-            (quote(field.column), quote(parent._meta.db_table), quote(field.target_field.column))
+            (
+                _quoted(field.column),
+                _quoted(parent._meta.db_table),
+                _quoted(field.target_field.column),
+            )
             for field, parent in _references(model)
         ),
     )
@@ -74,3 +74,8 @@ def _references(model: type[models.Model]) -> list[tuple[Any, Any]]:
         if isinstance(field, models.ForeignKey)
         and placement_of(field.related_model) is Placement.REFERENCE
     ]
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'

@@ -224,6 +224,15 @@ def test_a_server_that_hangs_up_leaves_a_settled_move(step: str, alias: str) -> 
     assert rows_of(TARGET if forward else SOURCE) == FILLED
 
 
+@pytest.mark.parametrize("step", ["captured", "given up"])
+def test_a_catalog_that_hangs_up_does_not_stop_a_move(step: str) -> None:
+    fill()
+    hang_up_here = Hook(step, lambda: connections["default"].connection.close())
+    assert move_account(ACCOUNT, TARGET, watcher=hang_up_here).outcome == Move.Outcome.DONE
+    assert home() == TARGET
+    is_clean(SOURCE)
+
+
 class Both:
     """Two hooks in turn."""
 
