@@ -8,7 +8,7 @@ Steps (`steps.STEPS`), and what the two shards say of the account after each:
 
 | step | source | target | what is done |
 | --- | --- | --- | --- |
-| begun | owner | moved | states, schemas agree; a row in the journal, locks on both (`side`) |
+| begun | owner | moved | states, schemas agree; a row in the journal, locks on both (`opening`) |
 | incoming | owner | incoming | the target refuses everybody |
 | emptied | owner | incoming | leftovers of an earlier move are deleted, in batches |
 | captured | captured | incoming | from now on the source's triggers note the key of each change |

@@ -14,14 +14,23 @@ from typing import Any
 from django.db import Error, IntegrityError, connections, transaction
 from django.utils import timezone
 
-from routers.conf import CATALOG
+from routers.conf import CATALOG, settings
 from routers.exceptions import RoutingError
 from routers.models import Move
 from routers.moving.errors import MoveRefused, MoveUnsettled
 from routers.moving.signals import account_moved
 from routers.shard_map import SLOTS, publish_map, refresh_map
 
-__all__ = ["begin", "close", "note", "publish", "refuse_unfinished", "turn_back", "unfinished"]
+__all__ = [
+    "begin",
+    "close",
+    "earlier_homes",
+    "note",
+    "publish",
+    "refuse_unfinished",
+    "turn_back",
+    "unfinished",
+]
 
 MAP_SECONDS, RETRY_SECONDS = 15.0, 0.05
 logger = logging.getLogger(__name__)
@@ -81,6 +90,13 @@ def unfinished(accounts: list[int] | None = None) -> list[Move]:
     """Rows of moves that are under way, were killed, or whose old copy is kept; oldest first."""
     rows = Move.objects.using(CATALOG).filter(finished_at=None).order_by("id")
     return list(rows if accounts is None else rows.filter(account_id__in=accounts))
+
+
+def earlier_homes(row: Move) -> set[str]:
+    """The shards that the account has moved from or to before, but for this move's."""
+    pairs = Move.objects.using(CATALOG).filter(account_id=row.account_id)
+    found = {alias for pair in pairs.values_list("source", "target") for alias in pair}
+    return found.intersection(settings().shards) - {row.source, row.target}
 
 
 def publish(row: Move) -> None:

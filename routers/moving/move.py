@@ -3,9 +3,9 @@
 from routers.models import Move
 from routers.moving import journal
 from routers.moving.errors import MoveRefused, MoveUndone, MoveUnsettled
+from routers.moving.opening import both
 from routers.moving.plan import plan_move
 from routers.moving.settling import clean_up, settle
-from routers.moving.side import both
 from routers.moving.steps import Mover, Nobody, Options, Watcher
 
 __all__ = ["move_account", "move_back"]

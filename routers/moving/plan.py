@@ -14,7 +14,8 @@ from routers.migrating.schema_facts import Fact, read_schema
 from routers.models import Move
 from routers.moving.errors import MoveRefused
 from routers.moving.journal import refuse_unfinished
-from routers.moving.side import Side, open_side
+from routers.moving.opening import open_side
+from routers.moving.side import Side
 from routers.moving.tables import tables_of
 from routers.ownership.states import State
 from routers.placement import reference_models, sharded_models

@@ -4,6 +4,7 @@ The source's word decides: *moved* means forward, anything else back. All of it 
 """
 
 import time
+from contextlib import suppress
 
 from django.db import Error
 from django.utils import timezone
@@ -15,7 +16,8 @@ from routers.moving import journal
 from routers.moving.catching_up import forget_noted
 from routers.moving.copying import delete_rows
 from routers.moving.errors import MoveRefused
-from routers.moving.side import Side, both
+from routers.moving.opening import both, open_side
+from routers.moving.side import Side
 from routers.moving.tables import tables_of
 from routers.ownership.states import State
 
@@ -113,8 +115,16 @@ def clean_up(row: Move) -> None:
             forget_noted(source)
             with source.transaction():
                 source.give_up(row.target)
+    for alias in journal.earlier_homes(row):
+        with suppress(RoutingError, Error):  # one that is away is shown by `shards check`
+            _redirect(row, alias)
     row.step = "cleaned"
     journal.close(row, Outcome.DONE, row.error)
+
+
+def _redirect(row: Move, alias: str) -> None:
+    with open_side(alias, row.account_id, lock=False) as earlier, earlier.transaction():
+        earlier.redirect(row.target)
 
 
 def _back(row: Move, source: Side, target: Side) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "fence",
     "fence_slot",
     "forget_account",
+    "redirect_account",
     "set_account",
     "set_slots",
     "still_open",
@@ -83,6 +84,15 @@ def set_account(
     if compiled and (before is None or State.OWNER in (before, state)):
         compile_open(cursor)
     return epoch + 1
+
+
+def redirect_account(cursor: Any, account_id: int, moved_to: str) -> None:
+    """An account that has moved away from here before is on another shard now."""
+    cursor.execute(
+        "UPDATE routers_owner_account SET moved_to = %s, epoch = epoch + 1"
+        " WHERE account_id = %s AND state = 'moved' AND moved_to <> %s",
+        [moved_to, account_id, moved_to],
+    )
 
 
 def forget_account(cursor: Any, account_id: int) -> None:

@@ -19,9 +19,9 @@ from routers.models import Move
 from routers.moving import copying, settling
 from routers.moving.errors import ContentDiffers, MoveRefused, MoveUndone, MoveUnsettled
 from routers.moving.move import move_account, move_back
+from routers.moving.opening import open_side
 from routers.moving.plan import plan_move
 from routers.moving.settling import release, resume_moves
-from routers.moving.side import open_side
 from routers.moving.signals import account_moved
 from routers.moving.steps import STEPS, Options
 from routers.shard_map import refresh_map
@@ -472,3 +472,27 @@ def test_a_receiver_that_fails_does_not_stop_a_move(caplog: pytest.LogCaptureFix
     finally:
         account_moved.disconnect(fail)
     assert "no cache" in caplog.text
+
+
+def test_shards_that_were_told_forget_what_their_slots_say() -> None:
+    for number, alias in enumerate((SOURCE, TARGET, OTHER)):
+        ask(
+            alias,
+            f"INSERT INTO routers_owner_slot (slot, state, moved_to)"
+            f" SELECT n, CASE n % 3 WHEN {number} THEN 'owner' ELSE 'moved' END,"
+            f" CASE n % 3 WHEN {number} THEN NULL ELSE 'shard0' || n % 3 + 1 END"
+            f" FROM generate_series(0, 4095) n; SELECT routers_compile_owner()",
+        )
+    known = "SELECT account_id, state, moved_to FROM routers_owner_account"
+    fill()
+    move_account(ACCOUNT, TARGET)
+    assert ask(SOURCE, known) == [(ACCOUNT, "moved", TARGET)]
+    assert ask(TARGET, known) == [(ACCOUNT, "owner", None)]
+    assert (home(), home(NEIGHBOUR)) == (TARGET, SOURCE)
+    move_account(ACCOUNT, OTHER)
+    assert ask(TARGET, known) == [(ACCOUNT, "moved", OTHER)]
+    assert ask(SOURCE, known) == [(ACCOUNT, "moved", OTHER)]
+    move_account(ACCOUNT, SOURCE)
+    assert [ask(alias, known) for alias in (SOURCE, TARGET, OTHER)] == [[], [], []]
+    assert home() == SOURCE
+    is_clean(TARGET, OTHER)
