@@ -37,7 +37,8 @@ def protect(sender: object, connection: Any, **kwargs: object) -> None:
         connection.execute_wrappers.insert(0, _guard)  # first: others end by popping
     alias = connection.alias
     if alias not in _able and settings().primary_of(alias) in settings().shards:
-        with connection.connection.cursor() as cursor:  # the driver's: no query of the project's
+        # By the driver's cursor, for it is no query of the project's; its errors are Django's.
+        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
             cursor.execute("SELECT to_regproc('routers_require_readable') IS NOT NULL")
             if cursor.fetchone()[0]:
                 _able.add(alias)

@@ -55,12 +55,16 @@ measured on one machine, by a clock that counts since boot. Lifetimes on Redis d
 memory, and the time an entry was made only when it is made anew. One reader may say that what was
 valid seconds ago will do (`on_miss="stale"`): `policy`.
 
-Not promised: two Redis primaries at once that both answer (a split brain, which a failover from one
-that was only slow is for some seconds: connections that were kept go on reading the former primary
-until Sentinel or the Cluster demotes it; who demotes one by hand sends CLIENT KILL TYPE normal as
-Sentinel does); rows changed past Django or by functions inside a SELECT, until `bump()` or
-`touch()`; an older timeline restored over the same server and database, until `manage.py cache bump
---database`.
+Not promised
+ *  Two Redis primaries at once that both answer (a split brain). A connection that was kept goes on
+    reading the former one for LEASE_SECONDS at most after Sentinel knows another primary, or the
+    server knows that it is a replica: so often it asks both, and without a Sentinel that answers
+    there is no cache. One that hung is not read at all after a failover that took longer. It lasts
+    longer only beside a Sentinel that is cut off from the others too; and a Cluster's node that is
+    cut off, until `cluster-node-timeout`.
+ *  Rows changed past Django or by functions inside a SELECT, until `bump()` or `touch()`.
+ *  An older timeline restored over the same server and database, until `manage.py cache bump
+    --database`.
 """
 
 from typing import Any

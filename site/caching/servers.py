@@ -27,6 +27,7 @@ from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedSSLConnection
 
+from caching.clock import now
 from caching.conf import settings
 
 __all__ = ["ClusterFactory", "Servers", "servers"]
@@ -49,6 +50,12 @@ class Servers(Protocol):
 
     def slots(self) -> list[str]:
         """A slot of every primary."""
+
+    def confirmed(self, connection: Any) -> float:
+        """As of when its server is the primary, as far as others know. Raises what redis-py raises.
+
+        By `clock.now`. Where nobody else is to be asked: as of now.
+        """
 
     def moved(self) -> None:
         """A server says that it is not the one: ask again who is."""
@@ -104,6 +111,9 @@ class _One:
     def slots(self) -> list[str]:
         return [""]
 
+    def confirmed(self, connection: Any) -> float:
+        return now()
+
     def moved(self) -> None:
         """It is the only one."""
 
@@ -114,6 +124,18 @@ class _Sentinel(_One):
         self.kind = f"the primary of {pool.service_name!r}, by Sentinel"
         self._name = pool.service_name
         self._sentinels = [one.connection_pool for one in pool.sentinel_manager.sentinels]
+        self._told: tuple[tuple[str, int], float] = ("", 0), float("-inf")
+
+    def confirmed(self, connection: Any) -> float:
+        """A process asks twice in LEASE_SECONDS at most, however many threads it has."""
+        primary, moment = self._told
+        if moment + settings().lease_seconds / 2 < now():
+            moment = now()
+            primary = self._primary()
+            self._told = primary, moment
+        if (connection.host, connection.port) != primary:
+            raise redis.ConnectionError(f"the primary of {self._name!r} is another one now")
+        return moment
 
     def connection(self, slot: str) -> Any:
         host, port = self._primary()
@@ -166,8 +188,16 @@ class _Cluster:
                 break
         return [found[name] for name in sorted(found)]
 
+    def confirmed(self, connection: Any) -> float:
+        """A node asks the others itself: one that has lost its slots says MOVED."""
+        return now()
+
     def moved(self) -> None:
+        before = list(self._client.get_nodes())
         self._client.nodes_manager.initialize()
+        for gone in set(before).difference(self._client.get_nodes()):
+            if gone.redis_connection is not None:
+                gone.redis_connection.connection_pool.disconnect()
 
     def _node(self, slot: str) -> ClusterNode:
         return self._client.get_node_from_key(f"{{{slot}}}")
@@ -188,7 +218,8 @@ class ClusterFactory(ConnectionFactory):
     @classmethod
     def forget(cls) -> None:
         """Of other settings."""
-        cls._clients.clear()
+        while cls._clients:
+            cls._clients.popitem()[1].disconnect_connection_pools()
 
     def disconnect(self, connection: Any) -> None:
         connection.disconnect_connection_pools()

@@ -10,6 +10,8 @@ The row: `epoch`, `is_off`. Beside it a lease knows the server's identity and ti
 backup or a promoted replica has no entries of what was there before.
 """
 
+import os
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +22,12 @@ from caching.clock import now
 from caching.conf import settings
 from caching.servers import servers
 from caching.wire import AWAY, RedisAway, wire
+from routers.direct import sqlstate
 
 __all__ = ["Lease", "acknowledge", "current", "forget", "known", "state", "turn_off"]
 
 MISSING = 10.0  # seconds until a database without the row is asked again
+NO_SUCH_THING = "42"  # how PostgreSQL's codes begin for a missing table, or one not allowed
 
 READ = """
 SELECT row.epoch, row.is_off, concat_ws('.', server.system_identifier, here.oid,
@@ -53,19 +57,20 @@ class Lease:
 _leases: dict[str, Lease] = {}
 _off: dict[str, tuple[int, float]] = {}
 """Database → the epoch in which this process saw it off, and since when it knows."""
+_turns: dict[str, threading.Lock] = {}
+"""Database → what the thread holds that renews its lease."""
 
 
 def current(alias: str, *, renew: bool) -> str:
     """The identity of the database's data, "" where its cache is not in service or not known to be.
 
-    `renew` asks the database where the lease has ended, so it is False inside a transaction.
+    `renew` asks the database where the lease has ended, so it is False inside a transaction. One
+    thread asks; the others wait a moment for what it hears, and then do without the cache.
     """
-    lease = _leases.get(alias)
-    if lease is None or lease.until < now():
-        if not renew:
-            return ""
-        lease = _leases[alias] = _renewed(alias)
-    return lease.identity
+    lease = _valid(alias)
+    if lease is None and renew:
+        lease = _renewed_by_one(alias)
+    return lease.identity if lease is not None else ""
 
 
 def known() -> dict[str, bool]:
@@ -78,6 +83,25 @@ def forget() -> None:
     _leases.clear()
 
 
+def _valid(alias: str) -> Lease | None:
+    lease = _leases.get(alias)
+    return lease if lease is not None and lease.until >= now() else None
+
+
+def _renewed_by_one(alias: str) -> Lease | None:
+    """None where the thread whose turn it is takes too long."""
+    turn = _turns.setdefault(alias, threading.Lock())
+    if not turn.acquire(timeout=settings().answer_seconds):
+        return None
+    try:
+        lease = _valid(alias)
+        if lease is None:
+            lease = _leases[alias] = _renewed(alias)
+        return lease
+    finally:
+        turn.release()
+
+
 def _renewed(alias: str) -> Lease:
     began = now()
     until = began + settings().lease_seconds
@@ -86,8 +110,9 @@ def _renewed(alias: str) -> Lease:
         if row is not None and row[1] and _may_turn_on(alias, row[0]):
             _ask(alias, TURN_ON)
             row = _ask(alias, READ)
-    except Error:
-        return Lease("", began + MISSING)
+    except Error as error:
+        is_missing = (sqlstate(error) or "").startswith(NO_SUCH_THING)
+        return Lease("", now() + (MISSING if is_missing else settings().lease_seconds))
     if row is None or row[1]:
         return Lease("", until)
     return Lease(row[2], until)
@@ -155,3 +180,6 @@ def _ask(alias: str, sql: str) -> Any:
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchone() if cursor.description else None
+
+
+os.register_at_fork(after_in_child=_turns.clear)  # their holders are not there

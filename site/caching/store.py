@@ -76,8 +76,11 @@ def mark(place: Place, writer: str) -> None:
 
 
 def settle(place: Place, writer: str) -> None:
-    """The writer's transaction has ended. Raises RedisAway, after which readers recover."""
-    _run(SETTLE, place.slot, place.names, writer, _random(), TOKEN_SECONDS)
+    """The writer's transaction has ended. Raises RedisAway, after which readers recover.
+
+    Where a mark could be made this is tried too, though others may have failed a moment ago.
+    """
+    _run(SETTLE, place.slot, place.names, writer, _random(), TOKEN_SECONDS, urgent=True)
 
 
 def establish(place: Place, found: Found) -> bytes | None:
@@ -138,20 +141,23 @@ def _is_elsewhere(value: bytes, place: Place) -> bool:
 
 
 def _is_pending_for_long(place: Place, name: str, value: bytes) -> bool:
-    """Whether this process has seen the same writers pending for longer than a commit takes."""
+    """Whether this process has seen one writer pending for longer than a commit takes.
+
+    Others may come and go meanwhile.
+    """
     if value[:1] != b"!":
         return False
-    key = (place.slot, name)
-    seen, since = _pending.get(key, (b"", 0.0))
-    if seen != value:
-        if len(_pending) > MOST_PENDING:
-            _pending.clear()
-        _pending[key] = value, now()
-        return False
-    return now() - since > settings().patience_seconds
+    key, moment = (place.slot, name), now()
+    before = _pending.get(key, {})
+    writers = value[1 : value.index(b"!", 1)].rstrip(b",").split(b",")
+    if not before and len(_pending) > MOST_PENDING:
+        _pending.clear()
+    _pending[key] = since = {writer: before.get(writer, moment) for writer in writers}
+    return moment - min(since.values()) > settings().patience_seconds
 
 
-_pending: dict[tuple[str, str], tuple[bytes, float]] = {}
+_pending: dict[tuple[str, str], dict[bytes, float]] = {}
+"""Token → writer that was seen pending → since when."""
 
 
 def _ask(alias: str, sql: str) -> Any:

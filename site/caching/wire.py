@@ -47,7 +47,7 @@ class Line:
     """
 
     def __init__(self, connection: Any) -> None:
-        self._connection = connection
+        self._connection, self._checked = connection, now()
         try:
             connection.connect()
             self.run = _run_of(connection)
@@ -58,8 +58,22 @@ class Line:
 
     def exchange(self, command: Command) -> Any:
         """Past redis-py, which takes as long for one command as Redis does."""
+        if self._checked + settings().lease_seconds < now():
+            self._check()
+        return self._answer(command(self.run))
+
+    def _check(self) -> None:
+        """Raises what redis-py raises where its server is not, or may not be, the primary now.
+
+        Once in LEASE_SECONDS: a former primary that nobody cut off from us is believed no longer.
+        """
+        self._checked = servers().confirmed(self._connection)
+        if b"role:master" not in self._answer(("INFO", "replication")):
+            raise redis.ReadOnlyError("this Redis is a replica now")
+
+    def _answer(self, told: tuple[Any, ...]) -> Any:
         reader = self._reader
-        self._socket.sendall(hiredis.pack_command(command(self.run)))
+        self._socket.sendall(hiredis.pack_command(told))
         answer = reader.gets()
         while answer is False:
             received = self._socket.recv(RECEIVED)
@@ -75,6 +89,11 @@ class Line:
 
     def close(self) -> None:
         self._connection.disconnect()
+
+    def __del__(self) -> None:
+        """Of a thread that has ended."""
+        if hasattr(self, "_connection"):
+            self.close()
 
 
 class Wire:

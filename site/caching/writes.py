@@ -134,20 +134,31 @@ def watch(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> 
 
 
 def transaction_of(alias: str) -> Any:
-    """The connection's Transaction. On an engine that is not watched one that always bypasses."""
+    """The connection's Transaction; on an engine that is not watched, one that always bypasses.
+
+    A connection that this thread has not opened yet has written nothing, and is not opened for it.
+    """
     connection: Any = connections[alias]
     found = connection.__dict__.get("caching_transaction")
-    if found is None and connection.vendor == "postgresql" and settings().enabled:
-        connection.ensure_connection()
-        found = connection.__dict__.get("caching_transaction")
-    return found or UNWATCHED
+    if found is not None:
+        return found
+    if connection.vendor != "postgresql" or not settings().enabled or not is_managed(alias):
+        return UNWATCHED
+    if connection.connection is None and connection.settings_dict["AUTOCOMMIT"]:
+        return UNOPENED
+    connection.ensure_connection()
+    return connection.__dict__.get("caching_transaction", UNWATCHED)
 
 
 class _Unwatched:
     bypasses = is_open = True
 
 
-UNWATCHED = _Unwatched()
+class _Unopened:
+    bypasses = is_open = False
+
+
+UNWATCHED, UNOPENED = _Unwatched(), _Unopened()
 
 
 def bump_account(account_id: int) -> None:

@@ -13,6 +13,8 @@ from tests.bench.cluster import BENCH, infra
 from tests.bench.crashes import crashes_table
 from tests.bench.fan_out import fan_out_table
 from tests.bench.fragments import fragments_table
+from tests.bench.matrix import matrix_table
+from tests.bench.memory import memory_table
 from tests.bench.migrating import migrating_table
 from tests.bench.moves import moves_table
 from tests.bench.ownership import ownership_table
@@ -28,6 +30,8 @@ PARTS: dict[str, Callable[..., Table]] = {
     "fan_out": fan_out_table,
     "replicas": replicas_table,
     "caching": caching_table,
+    "matrix": matrix_table,
+    "memory": memory_table,
     "fragments": fragments_table,
     "stampede": stampede_table,
     "ownership": ownership_table,

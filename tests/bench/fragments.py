@@ -6,7 +6,7 @@ import sys
 import redis
 from rich.table import Table
 
-from tests.bench.caching import _tables
+from tests.bench.caching import tables
 from tests.bench.cluster import config
 from tests.bench.fragments_worker import TEMPLATES
 from tests.bench.side import Side, shard_settings
@@ -21,7 +21,7 @@ def bench_fragments(rounds: int) -> dict[str, list[float]]:
     """Way → microseconds of the table or its rows, one a round. The ways take turns."""
     found: dict[str, list[float]] = {way: [] for way in TEMPLATES}
     ways = list(TEMPLATES)
-    with _tables(), redis.Redis.from_url(config()["cache"]) as client:
+    with tables(), redis.Redis.from_url(config()["cache"]) as client:
         client.flushdb()
         script = str(CHECKOUT / "tests" / "bench" / "fragments_worker.py")
         first = {"database": shard_settings(), "redis": config()["cache"]}

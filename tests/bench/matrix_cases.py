@@ -52,18 +52,23 @@ def _fill_across(stage: Stage, write: Callable[[Stage], object]) -> None:
 
 
 def readers_before_commit(stage: Stage) -> None:
-    """Between the statement and its COMMIT they see, and may keep, what was before."""
+    """They see, and may keep, what was before: after the statement, and in the last instant."""
     stage.warm()
 
     def write(stand: Any) -> None:
         with atomic(stage):
-            saved(stage)
+            saved(stage, title="first")
             stand()
 
-    with Paused(stage.side, write):
+    def write_and_wait(stand: Any) -> None:
+        points.before_commit = stand
+        saved_in_transaction(stage)
+
+    for work in (write, write_and_wait):
+        with Paused(stage.side, work):
+            stage.check()
+            stage.check()
         stage.check()
-        stage.check()
-    stage.check()
 
 
 def readers_after_commit(stage: Stage) -> None:
@@ -113,9 +118,8 @@ def overlapping_writers(stage: Stage) -> None:
     stage.warm()
 
     def write(stand: Any) -> None:
-        with atomic(stage):
-            saved(stage)
-            stand()
+        points.before_commit = stand
+        saved_in_transaction(stage)
 
     with Paused(stage.side, write):
         for key in (2, 3):

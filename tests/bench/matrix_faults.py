@@ -14,7 +14,7 @@ import redis
 from tests.bench.matrix_side import Side
 from tests.bench.matrix_stage import Stage
 from tests.bench.matrix_threads import DEADLINE, Paused, points
-from tests.bench.matrix_writes import atomic, saved, saved_in_transaction
+from tests.bench.matrix_writes import saved, saved_in_transaction
 
 __all__ = ["FAULTS", "die_after_commit"]
 
@@ -34,9 +34,8 @@ def flushed_before_commit(stage: Stage) -> None:
     stage.warm()
 
     def write(stand: Any) -> None:
-        with atomic(stage):
-            saved(stage)
-            stand()
+        points.before_commit = stand
+        saved_in_transaction(stage)
 
     with Paused(stage.side, write):
         _flush(stage)

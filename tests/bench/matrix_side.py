@@ -120,6 +120,7 @@ def _configure(kind: str, given: dict[str, Any]) -> None:
         CACHEOPS_DEGRADE_ON_FAILURE=True,
         CACHEOPS={"*.*": {"ops": "all", "timeout": 3600}},
         CACHE_COUNT_TIMEOUT=3600,
+        CACHE_EMPTY_QUERYSETS=True,
         USE_TZ=True,
     )
     django.setup()

@@ -1,7 +1,8 @@
 """Threads of the matrix that stand still where a case says, and the points where they can.
 
-`points.after_select` and `points.after_commit` are of this thread: functions, called once, when
-PostgreSQL has answered. `points.statements` counts what Django has sent.
+`points.after_select`, `points.before_commit` and `points.after_commit` are of this thread:
+functions, called once: next to what is sent to PostgreSQL, nearer than any library's own steps.
+`points.statements` counts what Django has sent.
 """
 
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def watch_connections() -> None:
     commit = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]
 
     def committed(self: Any) -> None:
+        _pass("before_commit")
         commit(self)
         _pass("after_commit")
 

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from rich.table import Table
 
-from tests.bench.caching import _tables
+from tests.bench.caching import tables
 from tests.bench.caching_worker import ROWS
 from tests.bench.cluster import config
 from tests.bench.side import Side, shard_settings
@@ -59,7 +59,7 @@ def bench_stampede(rounds: int) -> dict[str, Stampede]:
     """Way to ask → what came of it. What was kept ends by a write, in every round."""
     found = {way: Stampede() for way in WAYS}
     with ExitStack() as stack:
-        stack.enter_context(_tables())
+        stack.enter_context(tables())
         stack.enter_context(redis.Redis.from_url(config()["cache"])).flushdb()
         crowds = stack.enter_context(closing(Crowds()))
         crowds.tell("warm")
@@ -82,7 +82,8 @@ def stampede_table(rounds: int = 5) -> Table:
     """How often it was computed, and waits as multiples of the time that takes."""
     title = f"stampede: {PROCESSES * THREADS} requests at once, a value of {1000 * SECONDS:.0f} ms"
     table = Table(
-        "on_miss", "computed: median", "most", "median wait", "p95", "longest", title=title
+        *("on_miss", "computed: median", "most", "refused", "median wait", "p95", "longest"),
+        title=title,
     )
     for way, all_of_it in bench_stampede(rounds).items():
         seconds = sorted(all_of_it.seconds)

@@ -78,7 +78,9 @@ def test_poolers_reload_and_a_primary_switches_and_no_write_is_lost(
         reloaded = cluster.play("pooler_reload.yml", log=log)
         return reloaded or cluster.play("switchover.yml", "-e", "shard=shard01", log=log)
 
-    outcome = under_traffic(Traffic(cluster, rate=20.0), operate, FEW_REQUESTS, quiet=50)
+    traffic = Traffic(cluster, rate=20.0)
+    assert "shard01" in {cluster.shard_of(client.slug) for client in traffic.clients}
+    outcome = under_traffic(traffic, operate, FEW_REQUESTS, quiet=50)
     assert outcome.status == 0, log.read_text()[-6_000:]
     assert outcome.acknowledged > 0
     assert outcome.lost == []

@@ -185,7 +185,7 @@ def test_a_task_runs_again(app: Celery) -> None:
         refusing()
 
     with account_context(ACCOUNT):
-        app.task(work, name="again").delay().get()
+        app.task(work, name="again", shared=False).delay().get()
     assert refusing.runs == 3
 
 
@@ -199,7 +199,7 @@ def test_a_task_that_left_something_runs_again_where_it_says_so(
         mark_done()
         refusing()
 
-    task = app.task(work, name="left", idempotent=idempotent)
+    task = app.task(work, name="left", shared=False, idempotent=idempotent)
     if idempotent:
         task.delay().get()
     else:

@@ -77,6 +77,13 @@ class SentinelSet:
             self.primary.kill()
             self.replica.kill()
 
+    def fail_over(self) -> None:
+        """By command, to the replica; returns when it is the primary."""
+        with redis.Redis(port=self.port) as asked:
+            asked.execute_command("SENTINEL", "FAILOVER", self.name)
+            until(lambda: self.replica.client.info("replication")["role"] == "master")
+            until(lambda: asked.sentinel_master(self.name)["port"] == self.replica.port)
+
     def caches(self) -> dict[str, Any]:
         """Django's CACHES."""
         return {

@@ -235,3 +235,25 @@ def test_no_more_connections(book: Book, cached: RedisServer) -> None:
         held.close()
     is_never_wrong(book, "after")
     assert hits_again(book)
+
+
+def test_a_primary_that_becomes_a_replica_and_keeps_its_connections(
+    book: Book, cached: RedisServer, tmp_path: Path
+) -> None:
+    """Nobody kills its clients, as Sentinel would: kept connections find it out."""
+    other = RedisServer(cached.port + 1, tmp_path)
+    other.start()
+    try:
+        with cached.client as client:
+            client.replicaof("127.0.0.1", other.port)
+            deadline = monotonic() + 5
+            while not asked().get("away") and monotonic() < deadline:
+                assert title(book) == "old"
+            assert asked()["away"]
+            hits = asked()["hit"]
+            is_never_wrong(book, "replica")
+            assert asked()["hit"] == hits
+            client.replicaof("NO", "ONE")
+    finally:
+        other.kill()
+    assert hits_again(book)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -11,13 +12,17 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from caching import service, wire
+from caching import cached as cached_value
+from caching import service, totals, wire
 from caching.inventory import memory, server_states
+from caching.moments import reading
+from caching.places import SHARED
 from routers import account_context
 from routers.carrying import carry
 from tests.unit.conftest import CONFIG
+from tests.unit.site.caching.fragment_support import page
 from tests.unit.site.caching.redis_server import RedisServer
-from tests.unit.site.caching.redis_sets import Cluster, SentinelSet
+from tests.unit.site.caching.redis_sets import Cluster, SentinelSet, until
 from tests.unit.site.caching.shelf.models import Book, Publisher
 from tests.unit.site.caching.support import ELSEWHERE, ONE, TWO, asked, turn_on
 
@@ -132,7 +137,28 @@ def test_sentinel_fails_over_under_writes(sentinel: SentinelSet) -> None:
         traffic.goes_on(lambda: second in runs(sentinel.replica))
         hits_more(traffic)
     assert first in runs(sentinel.replica), "its copy is there, and nobody believes it"
-    assert server_states()[0].run == second.decode()
+    until(lambda: server_states()[0].run == second.decode())
+
+
+def test_sentinel_a_former_primary_that_nobody_demotes(sentinel: SentinelSet) -> None:
+    """It answers as before, on the connection that was kept: a split brain."""
+    second = sentinel.replica.client.info("server")["run_id"][:12].encode()
+    with account_context(ONE):
+        made = Book.objects.create(title="old")
+        _until_a_hit(made)
+        sentinel.primary.client.execute_command(
+            "ACL", "SETUSER", "default", "-replicaof", "-slaveof"
+        )
+        sentinel.fail_over()
+        assert sentinel.primary.client.info("replication")["role"] == "master", "it still thinks so"
+        until(lambda: Book.objects.get(pk=made.pk) == made and second in runs(sentinel.replica))
+        _until_a_hit(made)
+        until(lambda: server_states()[0].run == second.decode())
+
+
+def _until_a_hit(book: Book) -> None:
+    before = hits()
+    until(lambda: Book.objects.get(pk=book.pk) == book and hits() > before)
 
 
 def test_sentinels_that_are_away(sentinel: SentinelSet, settings: Any) -> None:
@@ -170,6 +196,42 @@ def test_cluster_has_places_on_all_nodes(cluster: Cluster) -> None:
     assert memory().keys >= 2 * len(ACCOUNTS)
     assert {state.role for state in server_states()} == {"primary"}
     assert len(server_states()) == 3
+
+
+def test_cluster_what_depends_on_two_places_asks_two_servers(cluster: Cluster) -> None:
+    """Rows of an account and a table of the catalog: no command has keys of both."""
+    accounts = [one for one in ACCOUNTS if cluster.of(f"a{one}") is not cluster.of(SHARED)]
+    terms = 'uses="names" tables="shelf_publisher"'
+    text = '{% fragment "f" ' + terms + ' %}{{ names|join:"," }}{% endfragment %}'
+    Publisher.objects.create(name="a")
+
+    def names() -> list[str]:
+        found = Publisher.objects.no_cache().values_list("name", flat=True).order_by("name")
+        return [*found, *Book.objects.no_cache().values_list("title", flat=True).order_by("title")]
+
+    def shown() -> str:
+        with reading():
+            return page(text, names=names())
+
+    kept = partial(cached_value, ("names",), names, tables=[Publisher])
+    for account in accounts:
+        with account_context(account):
+            Book.objects.create(title="b")
+            for expected in (["a", "b"], ["a", "b", "c"]):
+                until(lambda: shown() and "hit" in outcome_of(shown, "fragment f"))
+                assert shown() == ",".join(expected)
+                until(lambda: kept() and "hit" in outcome_of(kept, "names"))
+                assert kept() == expected
+                Book.objects.create(title="c")
+    assert totals.push(), "counts have a place of their own"
+    assert totals.read().tallies
+
+
+def outcome_of(work: Callable[[], Any], label: str) -> dict[str, int]:
+    """How often which outcome, while that was done."""
+    before = asked(label)
+    work()
+    return {name: n for name, n in asked(label).items() if n > before.get(name, 0)}
 
 
 def test_cluster_fails_over_under_writes(cluster: Cluster) -> None:
