@@ -95,6 +95,23 @@ def test_a_request_says_try_again_when_the_time_is_over(client: Client) -> None:
     assert work.runs > 2
 
 
+def test_the_projects_page_says_so_where_it_has_one(client: Client) -> None:
+    VIEWS["get"] = Refusing(10**9)
+    page = {"routers/moving.html": "<h1>Moving, at {{ request.path }}</h1>"}
+    loaders = [("django.template.loaders.locmem.Loader", page)]
+    context = ["django.template.context_processors.request"]
+    engine = {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "OPTIONS": {"loaders": loaders, "context_processors": context},
+    }
+    assert client.get("/acme/get")["Content-Type"] == "text/plain"
+    with override_settings(TEMPLATES=[engine]):
+        response = client.get("/acme/get")
+    assert (response.status_code, response["Retry-After"]) == (503, "1")
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    assert response.content == b"<h1>Moving, at /acme/get</h1>"
+
+
 def test_a_post_that_has_left_nothing_runs_again(client: Client) -> None:
     VIEWS["post"] = work = Refusing(1)
     assert client.post("/acme/post", {"a": "b"}).status_code == 200
