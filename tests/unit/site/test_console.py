@@ -52,6 +52,8 @@ def forget() -> None:
 def anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is counted in a thread: it would not see the test's rows."""
     monkeypatch.setattr(busiest, "begin", lambda: None)
+    monkeypatch.setattr(databases, "SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(databases, "POOLER_SECONDS", PATIENCE_SECONDS)
     forget()
     yield
     forget()
