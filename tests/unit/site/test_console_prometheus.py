@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 
 from console import history, monitors
 from console.alerts import alerts
 from console.history import CHARTS, HOUR
-from tests.unit.site.console_prometheus import PASSWORD, USER, certificates
+from tests.unit.site.console_prometheus import PASSWORD, PATIENCE_SECONDS, USER, certificates
 from tests.variants import CHECKOUT
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     reason="Debian's package prometheus is not installed",
 )
 ROLE = CHECKOUT / "ansible" / "roles" / "monitoring" / "files"
-START_SECONDS = 30
+START_SECONDS = 120
 STEP = 15
 RULES = """
 groups:
@@ -79,14 +80,19 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
         yield monitor
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
 
 
 @pytest.fixture(autouse=True)
-def known(prometheus: dict[str, str], settings: Any) -> Iterator[None]:
+def known(
+    prometheus: dict[str, str], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    monkeypatch.setattr(monitors, "SECONDS", PATIENCE_SECONDS)
+    cache.clear()
     settings.CLUSTER = {**settings.CLUSTER, "monitors": [prometheus]}
     history._kept.forget()
     yield
+    cache.clear()
     history._kept.forget()
 
 
