@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "routers",
     "config.admin.SiteAdminConfig",  # behind routers, whose header it takes
+    "caching",
     "accounts",
     "tasks",
     "assessments",
@@ -77,6 +78,7 @@ SHARDING = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = cluster.caches(CLUSTER)
+CACHING = cluster.caching(CLUSTER)
 
 # People
 AUTH_USER_MODEL = "accounts.User"
