@@ -1,7 +1,7 @@
 """django-debug-toolbar: what a page asks of every shard and of the cache. In development only.
 
-`FULCRUM_DEBUG=1 python site/manage.py runserver` shows it, where the package is installed: a release
-has it not. Its files come from this site, so the Content-Security-Policy stands as it is.
+`FULCRUM_DEBUG=1 python site/manage.py runserver` shows it, where the package is installed: no
+release has it. Its files come from this site, so the Content-Security-Policy stands as it is.
 """
 
 from importlib.util import find_spec
