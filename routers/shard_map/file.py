@@ -48,9 +48,13 @@ def save_map(snapshot: ShardMap) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            saved = load_map()
-            if saved is None or saved.version < snapshot.version:
-                _replace(path, snapshot)
+            try:
+                saved = load_map()
+                if saved is None or saved.version < snapshot.version:
+                    _replace(path, snapshot)
+            finally:
+                # Closing would not do: a child forked meanwhile has the file open as well.
+                fcntl.flock(lock, fcntl.LOCK_UN)
     except OSError as error:
         logger.warning("The shard map cannot be kept on disk: %s", error)
 
