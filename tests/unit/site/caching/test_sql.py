@@ -27,8 +27,7 @@ def test_a_catalog_that_is_away_is_not_asked_again(away: None) -> None:
     assert service._renewed(CATALOG).until > now()
 
 
-@pytest.mark.django_db(databases="__all__")
-def test_who_insists_is_not_stopped_by_what_is_asked_inside(away: None) -> None:
+def test_who_insists_is_not_stopped_by_what_is_asked_inside(db_for_real: None, away: None) -> None:
     """The watcher of the map insists, and what it asks may ask the cache."""
 
     def asks_again() -> list[str]:
