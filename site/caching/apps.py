@@ -6,6 +6,7 @@ from django.db.backends.signals import connection_created
 class CachingConfig(AppConfig):
     name = "caching"
     verbose_name = "Cache"
+    tables_by_sql = ("caching_service",)  # no model's: for those who compare schema and models
 
     def ready(self) -> None:
         from caching import checks, writes
