@@ -10,6 +10,8 @@ class CachingConfig(AppConfig):
 
     def ready(self) -> None:
         from caching import checks, writes
+        from routers.moving.signals import account_moved
 
         register(checks.check_models, Tags.models)
         connection_created.connect(writes.watch, dispatch_uid="caching.watch")
+        account_moved.connect(writes.bump_moved, dispatch_uid="caching.moved")
