@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
+from django.core.signals import request_started
 from django.db.backends.signals import connection_created
 
 
@@ -8,7 +9,8 @@ class CachingConfig(AppConfig):
     verbose_name = "Cache"
 
     def ready(self) -> None:
-        from caching import checks, writes
+        from caching import checks, moments, writes
 
         register(checks.check_models, Tags.models)
         connection_created.connect(writes.watch, dispatch_uid="caching.watch")
+        request_started.connect(moments.begin, dispatch_uid="caching.moments")
