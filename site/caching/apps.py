@@ -6,9 +6,12 @@ from django.db.backends.signals import connection_created
 class CachingConfig(AppConfig):
     name = "caching"
     verbose_name = "Cache"
+    tables_by_sql = ("caching_service",)  # no model's: for those who compare schema and models
 
     def ready(self) -> None:
         from caching import checks, writes
+        from routers.moving.signals import account_moved
 
         register(checks.check_models, Tags.models)
         connection_created.connect(writes.watch, dispatch_uid="caching.watch")
+        account_moved.connect(writes.bump_moved, dispatch_uid="caching.moved")

@@ -3,14 +3,18 @@
 `admin` and `console`: the staff's.
 """
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
+
+from config import toolbar
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("console/", include("console.urls")),
     path("", include("accounts.urls")),
     path("", include("assessments.urls")),
+    *toolbar.pages(settings.INSTALLED_APPS),
 ]
 handler400 = "config.views.bad_request"
 handler403 = "config.views.permission_denied"

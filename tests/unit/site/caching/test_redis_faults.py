@@ -12,7 +12,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from caching import service, wire
+from caching import inventory, service, totals, wire
+from infra.hosts.redis import RIGHTS
 from routers import account_context, shard_of
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Book
@@ -218,6 +219,26 @@ def test_a_login_without_rights(book: Book, cached: RedisServer, rights: str) ->
         keeper.close()
     is_never_wrong(book, "after")
     assert hits_again(book)
+
+
+def test_the_rights_of_real_hosts_are_enough(book: Book, cached: RedisServer) -> None:
+    """What an application may do there: the cache serves it, and its report can be made."""
+    with cached.client as client:
+        client.execute_command("ACL", "SETUSER", "keeper", "on", ">k", "~*", "&*", "+@all")
+    keeper = redis.Redis(port=cached.port, username="keeper", password="k")
+    keeper.ping()
+    try:
+        keeper.execute_command("ACL", "SETUSER", "default", "-@all", *RIGHTS["app"].split())
+        wire.forget()
+        is_never_wrong(book, "as the application")
+        assert hits_again(book)
+        totals.push()
+        assert totals.read().tallies
+        assert inventory.memory().keys
+        assert [one.role for one in inventory.server_states()] == ["primary"]
+    finally:
+        keeper.execute_command("ACL", "SETUSER", "default", "+@all")
+        keeper.close()
 
 
 def test_no_more_connections(book: Book, cached: RedisServer) -> None:
