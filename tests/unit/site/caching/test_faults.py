@@ -89,7 +89,7 @@ def test_redis_away_for_the_writer_alone(book: Book, monkeypatch: Any) -> None:
         assert title(book) == elsewhere(lambda: title(book)) == "new"
         began = monotonic()
         rename(book, "newer")  # it is off, and everybody knows
-        assert monotonic() - began < 5
+        assert monotonic() - began < 60
         assert title(book) == "newer"
     assert hits_again(book, "newer")
 
@@ -146,7 +146,7 @@ def test_redis_that_hangs_costs_a_moment_and_then_nothing(book: Book, cached: Re
         for _ in range(5):
             assert title(book) == "old"
         assert wire.is_resting() or monotonic() - began > 0.2
-        assert first < 5
+        assert first < 60
         rename(book)
         assert title(book) == "new"
     assert title(book) == elsewhere(lambda: title(book)) == "new"

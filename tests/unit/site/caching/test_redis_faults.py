@@ -120,7 +120,7 @@ def test_slow(book: Book, cached: RedisServer) -> None:
 
     def snore() -> None:
         with cached.client as client:
-            client.execute_command("DEBUG", "SLEEP", "4")
+            client.execute_command("DEBUG", "SLEEP", "8")
 
     thread = Thread(target=snore)
     thread.start()
