@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 ROLE = CHECKOUT / "ansible" / "roles" / "monitoring" / "files"
 START_SECONDS = 120
+PORTS = range(31_300, 31_400)
 STEP = 15
 RULES = """
 groups:
@@ -108,9 +110,11 @@ def figures() -> Iterator[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Not one of those that the kernel gives to anybody, and would before Prometheus has it."""
+    for port in PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError(f"no port of {PORTS} is free")
 
 
 def wait_for_rules(monitor: dict[str, str], server: subprocess.Popen[bytes], log: Path) -> None:
