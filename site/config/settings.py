@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "accounts",
     "tasks",
     "assessments",
+    "prepared",
     "demo",
     "console",
 ]
