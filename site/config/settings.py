@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "tasks",
     "assessments",
     "prepared",
+    "contests",
     "demo",
     "console",
 ]
@@ -126,6 +127,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULE = {
     # Expires, so that sweeps do not pile up while no worker runs.
     "sweep": {"task": "assessments.jobs.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "boards": {
+        "task": "contests.jobs.renew_boards",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
 }
 
 LOGGING = {

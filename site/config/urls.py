@@ -10,6 +10,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("console/", include("console.urls")),
     path("", include("accounts.urls")),
+    path("", include("contests.urls")),
     path("", include("assessments.urls")),
 ]
 handler400 = "config.views.bad_request"
