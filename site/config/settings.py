@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "assessments",
     "prepared",
     "contests",
+    "front",
     "demo",
     "console",
 ]

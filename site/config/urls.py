@@ -1,6 +1,6 @@
 """The site's pages. `accounts`: people's own; `assessments`: an account's and its candidates'.
 
-`admin` and `console`: the staff's.
+`admin` and `console`: the staff's. `front` and `contests`: everybody's.
 """
 
 from django.contrib import admin
@@ -9,6 +9,7 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("console/", include("console.urls")),
+    path("", include("front.urls")),
     path("", include("accounts.urls")),
     path("", include("contests.urls")),
     path("", include("assessments.urls")),

@@ -63,6 +63,9 @@ def _sessions() -> dict[str, str]:
         "invited": services.session_invite(
             test=tests[0], email="invited@example.com", name="Ivo Invited"
         ).code,
+        "to_start": services.session_invite(
+            test=tests[0], email="to.start@example.com", name="Stella Start"
+        ).code,
         "waiting": _waiting(tests[0]),
         "over": _over(tests[0]),
     }

@@ -37,6 +37,7 @@ MEMBER_PAGES: dict[str, Callable[[Site], str]] = {
     "our-contests": lambda s: s.account_url("contests/"),
 }
 OPEN_PAGES: dict[str, Callable[[Site], str]] = {
+    "front": lambda s: f"{s.url}/",
     "login": lambda s: f"{s.url}/login/",
     "welcome": lambda s: s.candidate_url("invited"),
     "tasks": lambda s: s.candidate_url("open"),

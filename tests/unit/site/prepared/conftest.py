@@ -1,7 +1,5 @@
-"""A Redis of these tests' own, tasks that run in threads, and something to prepare."""
+"""Tasks that run in threads, and something to prepare."""
 
-import shutil
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event, Lock
@@ -9,36 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.site.caching.redis_server import RedisServer
-
 SECONDS = 20.0  # a deadline, never a wait
-
-
-@pytest.fixture(scope="session")
-def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if not shutil.which("redis-server"):
-        pytest.skip("there is no redis-server on this machine")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = RedisServer(port, tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def redis_server(redis_process: RedisServer, settings: Any) -> Iterator[RedisServer]:
-    """An empty one, which the site's settings name as its cache."""
-    from config.cluster import caches
-    from prepared import server
-
-    settings.CACHES = caches({"cache": f"redis://127.0.0.1:{redis_process.port}/0"})
-    with redis_process.client as client:
-        client.flushall()
-    server.forget()
-    yield redis_process
-    server.forget()
 
 
 class Made:
