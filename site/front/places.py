@@ -10,6 +10,13 @@ from front.world import project
 
 __all__ = ["Place", "place_of"]
 
+# Where the database's first zone of a country is a far corner of it.
+LARGEST = {
+    "AU": "Australia/Sydney",
+    "BR": "America/Sao_Paulo",
+    "CA": "America/Toronto",
+    "RU": "Europe/Moscow",
+}
 DEGREES = re.compile(r"([+-])(\d{2})(\d{2})(?:\d{2})?([+-])(\d{3})(\d{2})(?:\d{2})?")
 
 
@@ -31,8 +38,9 @@ def place_of(country: str) -> Place | None:
 def _places() -> dict[str, Place]:
     names = dict(row[:2] for row in _rows("iso3166.tab"))
     points: dict[str, tuple[float, float]] = {}
-    for code, where, *_ in _rows("zone.tab"):
-        points.setdefault(code, _point(where))  # the first is that of most people
+    for code, where, zone, *_ in _rows("zone.tab"):
+        if LARGEST.get(code, zone) == zone:
+            points.setdefault(code, _point(where))
     return {code: Place(names[code], *at) for code, at in points.items() if code in names}
 
 

@@ -23,6 +23,7 @@ def test_one_page_for_everybody(state: State) -> None:
     response = answered(request(), answer, page)
     assert (response.status_code, response["ETag"]) == (200, '"abc"')
     assert response["Cache-Control"] == "public, max-age=5, stale-while-revalidate=50"
+    assert response["Cache-Status"] == f"prepared; hit; detail={state.value}"
     assert not response.has_header("Vary")
 
 
@@ -40,4 +41,5 @@ def test_none_yet(state: State, status: int) -> None:
     response = answered(request(**{"If-None-Match": '""'}), Answer(state), page)
     assert (response.status_code, response["Retry-After"]) == (status, "1")
     assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Status"] == f"prepared; fwd=miss; detail={state.value}"
     assert not response.has_header("ETag")
