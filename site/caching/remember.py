@@ -27,7 +27,7 @@ from caching.wire import RedisAway
 __all__ = ["Packing", "remember", "schema"]
 
 T = TypeVar("T")
-FORMAT = "2"
+FORMAT = "3"
 
 
 def remember(

@@ -319,7 +319,7 @@ def test_lock_that_is_not_had_is_tried_for_again(migrated: Project) -> None:
 @ON_POSTGRESQL
 def test_statement_that_takes_too_long_is_ended(migrated: Project) -> None:
     migrated.sql("0002_long", "SELECT pg_sleep(300)")
-    said = migrated.run("--statement-timeout", "0.1", status=1)
+    said = migrated.run("--statement-timeout", "2", status=1)
     assert "shard01 is not migrated, at ledgerapp.0002_long" in said
     assert "statement timeout" in said
 

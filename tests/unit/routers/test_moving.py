@@ -446,9 +446,10 @@ def test_two_movers_of_one_account_do_not_meet(
     holder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill()
-    monkeypatch.setattr(settling, "PATIENCE_SECONDS", 0.1)
-    with open_side(holder, ACCOUNT), pytest.raises(MoveUnsettled, match="by another process"):
-        move_account(ACCOUNT, TARGET)
+    with monkeypatch.context() as impatient, open_side(holder, ACCOUNT):
+        impatient.setattr(settling, "PATIENCE_SECONDS", 0.1)
+        with pytest.raises(MoveUnsettled, match="by another process"):
+            move_account(ACCOUNT, TARGET)
     [(row, error)] = resume_moves()
     assert (row.outcome, error, home()) == (Move.Outcome.UNDONE, None, SOURCE)
 
