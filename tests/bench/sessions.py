@@ -26,8 +26,8 @@ BASE = 10**14  # far above the numbers that the databases give; twelve hexadecim
 WARM_SECONDS = 60.0
 
 WAYS = ("uncached", "cold", "after a write", "warm models", "warm fragments")
-"""Without CACHING; with an empty Redis, where nothing may be kept at first; with the rows' fragments,
-which last, and nothing else; with models and no fragments; with both."""
+"""Without CACHING; with an empty Redis, where nothing may be kept at first; with the fragments of
+the rows, which last, and nothing else; with models and no fragments; with both."""
 
 PAGES = {
     "newest first": "",
@@ -152,7 +152,7 @@ def sessions_table(rounds: int = 10, sessions: int = 1_000_000) -> Table:
                 *(f"{one.p95 * 1000:.1f}", f"{ratios[1]:.2f}"),
             )
     table.caption = (
-        f"{rounds} rounds of {TIMES} requests, the ways in turn. SQL: 2 are the login's. Redis: "
-        f"round trips. cold: Redis was emptied. after a write: the first request."
+        f"{rounds} rounds of {TIMES} requests, the ways in turn. SQL: Django's; 2 are the login's. "
+        f"Redis: round trips. cold: Redis was emptied. after a write: the first request."
     )
     return table
