@@ -22,6 +22,7 @@ from tests.bench.pages import pages_table
 from tests.bench.replicas import replicas_table
 from tests.bench.routing import routing_table
 from tests.bench.seeding import seeding_table
+from tests.bench.sessions import sessions_table
 from tests.bench.stampede import stampede_table
 from tests.bench.startup import startup_table
 
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[..., Table]] = {
     "matrix": matrix_table,
     "memory": memory_table,
     "fragments": fragments_table,
+    "sessions": sessions_table,
     "stampede": stampede_table,
     "ownership": ownership_table,
     "moves": moves_table,
