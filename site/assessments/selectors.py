@@ -17,6 +17,7 @@ __all__ = [
     "Dashboard",
     "SessionFilter",
     "TestFigures",
+    "chosen_tasks",
     "credits_used",
     "dashboard",
     "maximum_points",
@@ -194,15 +195,20 @@ class TaskRow:
     answer: Answer | None
 
 
-def task_rows(session: TestSession) -> list[TaskRow]:
-    """The tasks of the session's test in order, each with its answer.
+def chosen_tasks(session: TestSession) -> list[TestTask]:
+    """The tasks of the session's test in order: no query where test and tasks are cached, else two.
 
-    One query, for the answers; two more where test and tasks are not cached. (A join with the tasks
-    would be one, but nobody would be told when their copy on the shard changes.)
+    (A join with the tasks would be one, but nobody would be told when their copy on the shard
+    changes.)
     """
+    return list(TestTask.objects.filter(test_id=session.test_id).prefetch_related("task"))
+
+
+def task_rows(session: TestSession, chosen: list[TestTask] | None = None) -> list[TaskRow]:
+    """The chosen tasks, each with its answer, in one query more."""
     answers = {answer.task_id: answer for answer in Answer.objects.filter(session=session)}
-    chosen = TestTask.objects.filter(test_id=session.test_id).prefetch_related("task")
-    return [TaskRow(row.position, row.task, answers.get(row.task_id)) for row in chosen]
+    rows = chosen_tasks(session) if chosen is None else chosen
+    return [TaskRow(row.position, row.task, answers.get(row.task_id)) for row in rows]
 
 
 def timeline(session: TestSession, rows: list[TaskRow]) -> list[tuple[datetime, str]]:

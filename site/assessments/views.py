@@ -1,5 +1,6 @@
 """An account's pages: dashboard, sessions, report, invitations, tests."""
 
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -123,14 +124,36 @@ class SessionsShown:
 def report(request: MemberRequest, code: str) -> HttpResponse:
     """One session: candidate, state, tasks, total, timeline. Says so while it is not ready."""
     session = services.session_finish_if_over(_session_or_404(code))
-    rows = selectors.task_rows(session)
-    context = {
-        "session": session,
-        "rows": rows,
-        "submitted": any(row.answer for row in rows),
-        "timeline": selectors.timeline(session, rows),
-    }
-    return render(request, "assessments/report.html", context)
+    shown = {"session": session, "shown": ReportShown(session)}
+    return render(request, "assessments/report.html", shown)
+
+
+class ReportShown:
+    """What a report shows beside its session; answers are read when its template asks for them."""
+
+    def __init__(self, session: TestSession) -> None:
+        self._session = session
+        self._chosen = selectors.chosen_tasks(session)
+
+    @property
+    def tasks(self) -> list[tuple[Any, ...]]:
+        """All that is shown of them: what is kept of an account is not told of their writes."""
+        return [
+            (row.position, row.task.slug, row.task.title, row.task.difficulty, row.task.points)
+            for row in self._chosen
+        ]
+
+    @cached_property
+    def rows(self) -> list[selectors.TaskRow]:
+        return selectors.task_rows(self._session, self._chosen)
+
+    @property
+    def submitted(self) -> bool:
+        return any(row.answer for row in self.rows)
+
+    @property
+    def timeline(self) -> list[tuple[datetime, str]]:
+        return selectors.timeline(self._session, self.rows)
 
 
 @member_required

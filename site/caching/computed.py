@@ -13,6 +13,7 @@ from caching.plainness import VALUES
 from caching.policy import policy
 from caching.remember import remember
 from caching.shapes import NotUnderstood, plain
+from caching.watched import heed
 from caching.wire import RedisAway
 from routers.conf import settings as sharding
 from routers.context import SCOPE, current_scope
@@ -127,6 +128,7 @@ def _stamp(place: Place) -> str | None:
     They are read before any SQL runs, and whoever finds the entry has read the same ones: so no
     write to those tables has come between. None where that is not to be known now.
     """
+    heed(place)
     transaction = writes.transaction_of(place.alias)
     if transaction.is_open:
         return None

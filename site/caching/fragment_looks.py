@@ -15,13 +15,12 @@ from caching.codec import NotPlain, dump, load
 from caching.counts import count
 from caching.fragment_store import LASTING, Looked, Made, established, keep_many, look_many
 from caching.fragments import Piece
-from caching.moments import known_before_reading
+from caching.moments import known_before_reading, spoilt
 from caching.places import SHARED, Place, has_cached_accounts, of_account, of_tables
 from caching.remember import schema
 from caching.wire import RedisAway
 from routers.conf import CATALOG
 from routers.context import current_scope
-from routers.replicas.units import current_unit
 
 __all__ = ["Kept", "keep", "look_up"]
 
@@ -60,7 +59,9 @@ def look_up(pieces: Iterable[Piece]) -> dict[Piece, Kept]:
 
 
 def keep(kept: dict[Piece, Kept], htmls: dict[Piece, str]) -> None:
-    """All of a page, in one round trip for each place."""
+    """All of a page, in one round trip for each place; none of work that is spoilt by now."""
+    if spoilt():
+        return _count_all(kept, "busy")
     for place in {one.place for one in kept.values()}:
         made = []
         for piece, one in kept.items():
@@ -75,6 +76,7 @@ def keep(kept: dict[Piece, Kept], htmls: dict[Piece, str]) -> None:
         else:
             for label, entry in made:
                 count(label, "miss", len(entry.payload))
+    return None
 
 
 def _place_of(piece: Piece) -> Place | None:
@@ -111,7 +113,7 @@ def _look_up(place: Place, tables: frozenset[str], group: list[Piece]) -> dict[P
     for at in missing:
         piece = group[at]
         lasting = piece.terms.lasting
-        good = stamp and was_known and beside[1] and not _has_read_replica(place)
+        good = stamp and was_known and beside[1]
         if _may_keep(piece) and (lasting or good):
             name = place.slot + digests[at]
             held = LASTING if lasting else stamp or b""
@@ -163,12 +165,6 @@ def _may_keep(piece: Piece) -> bool:
     """Not what a form has changed in memory and not saved, or what was rolled back."""
     method = getattr(piece.request, "method", None)
     return method is None or method in SAFE
-
-
-def _has_read_replica(place: Place) -> bool:
-    """Whether rows of this work may have come from a replica."""
-    unit = current_unit()
-    return unit is not None and bool(unit._choices)
 
 
 def _count_all(pieces: Iterable[Piece], outcome: str) -> None:

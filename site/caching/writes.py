@@ -18,7 +18,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from caching import local, service, store
 from caching.conf import settings
-from caching.places import Place, is_managed, of_tables
+from caching.moments import spoil
+from caching.places import Place, is_managed, is_replica, of_tables
 from caching.statements import concerned, concerns, is_read
 from caching.wire import RedisAway
 from routers.context import account_context, current_scope
@@ -47,6 +48,7 @@ class Transaction:
             connection._rollback,
             connection._close,
         )
+        self._savepoint_rollback = connection._savepoint_rollback
 
     @property
     def is_open(self) -> bool:
@@ -54,9 +56,14 @@ class Transaction:
         return self.connection.in_atomic_block or not self.connection.autocommit
 
     @property
+    def has_written(self) -> bool:
+        """Whether anything was written in the open transaction, that is known."""
+        return bool(self.places) or self.everything
+
+    @property
     def bypasses(self) -> bool:
         """Whether its reads may see what nobody else sees, or must not see what others do."""
-        if self.places or self.everything:
+        if self.has_written:
             return True
         return self.is_open and (self.connection.isolation_level or 1) > 1
 
@@ -67,7 +74,7 @@ class Transaction:
 
     def commit(self) -> None:
         """COMMIT, with the mark before and what settles it after."""
-        if not (self.places or self.everything):
+        if not self.has_written:
             return self._commit()
         writer, places, alias = secrets.token_hex(8), self._together(), self.connection.alias
         marked = [] if self.everything else self._mark(places, writer)
@@ -86,12 +93,24 @@ class Transaction:
         return None
 
     def rollback(self) -> None:
-        self.clear()
+        self._undo()
         self._rollback()
 
+    def savepoint_rollback(self, sid: str) -> None:
+        """What was written before it stays written, and is told."""
+        if self.has_written:
+            spoil()
+        self._savepoint_rollback(sid)
+
     def close(self) -> None:
-        self.clear()
+        self._undo()
         self._close()
+
+    def _undo(self) -> None:
+        """What this work has read since it wrote was never committed."""
+        if self.has_written:
+            spoil()
+        self.clear()
 
     def _together(self) -> list[Place]:
         """The accounts; the tables of the catalog are one place."""
@@ -126,10 +145,15 @@ def watch(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> 
     held: Any = connection
     if connection.vendor != "postgresql" or not settings().enabled:
         return
+    if is_replica(connection.alias):
+        if _read_replica not in connection.execute_wrappers:
+            connection.execute_wrappers.append(_read_replica)
+        return
     if not is_managed(connection.alias) or hasattr(held, "caching_transaction"):
         return
     held.caching_transaction = watched = Transaction(connection)
     held._commit, held._rollback, held._close = watched.commit, watched.rollback, watched.close
+    held._savepoint_rollback = watched.savepoint_rollback
     connection.execute_wrappers.insert(0, _execute)
 
 
@@ -209,6 +233,12 @@ def _execute(
     with transaction.atomic(using=connection.alias, savepoint=False):
         _note(connection, sql)
         return execute(sql, params, many, context)
+
+
+def _read_replica(execute: Callable[..., Any], *statement: Any) -> Any:
+    """Django's execute wrapper: its rows may be older than a token that was read before."""
+    spoil()
+    return execute(*statement)
 
 
 def _note(connection: Any, sql: Any) -> None:

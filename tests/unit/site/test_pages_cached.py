@@ -4,8 +4,11 @@ Here every write is committed, by a thread with connections of its own: nothing 
 transaction that other tests run in. On SQLite nothing is cached.
 """
 
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,9 +17,9 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Account, Membership, User
-from assessments import services
-from assessments.models import Candidate, Test, TestSession
-from caching import local, service
+from assessments import selectors, services
+from assessments.models import Answer, Candidate, Test, TestSession, TestTask
+from caching import local, service, wire
 from caching.wire import Wire
 from routers import SLOTS, account_atomic, account_context, shard_of
 from tests.unit.site.pages_support import counted_queries, fill, invited, log_in, make_test, text_of
@@ -28,7 +31,7 @@ SLUGS = ("cached", "beside")
 OWNERS = [f"owner@{slug}.test" for slug in SLUGS]
 PEOPLE = [*OWNERS, "two@cached.test"]
 TABLES = ("answer", "testsession", "testtask", "test", "candidate")
-VISITS = 20  # until a page is in the cache: a token may have to wait for somebody's transaction
+PATIENCE = 20.0  # seconds until a page is in the cache: a token may wait for others' transactions
 BY_HAND = "UPDATE assessments_candidate SET name = 'By Hand' WHERE id = %s"
 LOGIN = 2  # the login's session, and who that is, are asked of the catalog each time
 
@@ -37,7 +40,7 @@ COLD_AND_WARM = {
     "dashboard": (LOGIN + 2, LOGIN, 3),
     "sessions": (LOGIN + 2, LOGIN, 3),
     "tests": (LOGIN + 2, LOGIN, 4),
-    "report": (LOGIN + 3, LOGIN + 1, 4),  # answers are not cached: they may be large
+    "report": (LOGIN + 3, LOGIN, 5),  # answers are read for its fragments alone
     "candidate_home": (3, 1, 3),
 }
 
@@ -141,13 +144,30 @@ def elsewhere(account: Account, work: Callable[[], Any]) -> None:
     assert not thread.is_alive()
 
 
+@contextmanager
+def away(settings: Any) -> Iterator[None]:
+    """Nobody listens where this process looks for Redis."""
+    right = settings.CACHES
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        location = f"redis://127.0.0.1:{held.getsockname()[1]}/0"
+        settings.CACHES = {**right, "models": {**right["models"], "LOCATION": location}}
+        wire.forget()
+        try:
+            yield
+        finally:
+            settings.CACHES = right
+            wire.forget()
+
+
 def page(name: str, *args: object) -> str:
     return reverse(f"assessments:{name}", args=args)
 
 
 def warm(client: Client, address: str, queries: int) -> None:
     """Visit the page until it is cached as far as it ever is."""
-    for _ in range(VISITS):
+    deadline = monotonic() + PATIENCE
+    while monotonic() < deadline:
         with counted_queries() as asked:
             assert client.get(address).status_code == 200
         if len(asked) <= queries:
@@ -204,6 +224,13 @@ WRITES: dict[str, tuple[tuple[str, ...], Callable[[Any], Any], str]] = {
             status="closed", score=77, maximum=177
         ),
         "177",
+    ),
+    "a submission": (
+        ("report",),
+        lambda s: Answer.objects.create(
+            session=s, task=s.test.test_tasks.all()[0].task, output="Freshly submitted"
+        ),
+        "Freshly submitted",
     ),
     "SQL of one's own": (
         ("dashboard", "sessions", "report"),
@@ -282,6 +309,41 @@ def test_what_is_not_committed_is_seen_by_its_writer_and_kept_for_nobody(
         assert "Ada Marsh" in text
 
 
+def test_a_judgement_shows_at_once(owner: Client, mine: Account) -> None:
+    """Answers are no cached model; the fragments of the report follow them all the same."""
+    session = invited(mine, make_test(mine))
+    with account_context(mine.pk):
+        task = session.test.test_tasks.all()[0].task
+        Answer.objects.create(session=session, task=task, output="1")
+    address = page("report", mine.slug, session.code)
+    warm(owner, address, LOGIN)
+    assert "submitted, not judged yet" in text_of(owner.get(address))
+    judged = {"correctness": 87, "performance": 13, "score": 50}
+    elsewhere(mine, lambda: Answer.objects.filter(session=session).update(**judged))
+    text = text_of(owner.get(address))
+    assert "submitted, not judged yet" not in text
+    assert "87%" in text
+
+
+def test_a_task_that_is_changed_shows_at_once(
+    owner: Client, mine: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks belong to all accounts: no account's token tells of them, so their values are keys."""
+    session = invited(mine, make_test(mine))
+    address = page("report", mine.slug, session.code)
+    warm(owner, address, LOGIN)
+    changed = selectors.chosen_tasks
+
+    def with_other_title(session: TestSession) -> list[TestTask]:
+        chosen = changed(session)
+        chosen[0].task.title = "Retitled"
+        return chosen
+
+    assert "Retitled" not in text_of(owner.get(address))
+    monkeypatch.setattr(selectors, "chosen_tasks", with_other_title)
+    assert "Retitled" in text_of(owner.get(address))
+
+
 def test_who_is_put_out_is_out_at_once(owner: Client, mine: Account) -> None:
     address = page("sessions", mine.slug)
     make_test(mine)
@@ -336,3 +398,22 @@ def test_no_page_in_the_cache_has_a_token_or_an_email_of_who_asked(
         assert OWNERS[0] not in text
         assert colleague.email in text
         assert owner.cookies["csrftoken"].value not in text
+
+
+@pytest.mark.parametrize("name", COLD_AND_WARM)
+def test_without_redis_pages_are_as_in_the_database_then_and_afterwards(
+    owner: Client, mine: Account, settings: Any, name: str
+) -> None:
+    session = invited(mine, make_test(mine), "Ada Marsh")
+    address = addresses(mine, session)[name]
+    warm(owner, address, COLD_AND_WARM[name][1])
+    with away(settings):
+        assert owner.get(address).status_code == 200
+        elsewhere(mine, lambda: Test.objects.filter(pk=session.test_id).update(name="Other Title"))
+        for _ in range(2):
+            assert "Other Title" in text_of(owner.get(address))
+    assert "Other Title" in text_of(owner.get(address))
+    elsewhere(mine, lambda: Test.objects.filter(pk=session.test_id).update(name="Third Title"))
+    assert "Third Title" in text_of(owner.get(address))
+    warm(owner, address, COLD_AND_WARM[name][1])
+    assert "Third Title" in text_of(owner.get(address))
