@@ -7,6 +7,8 @@ methods, and goes on as usual. A step of a shape that this process has not seen 
 once, so a wrong field name raises where it stands, as in Django.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.db import models
@@ -38,6 +40,32 @@ FRESH: dict[str, Any] = {
     "_steps": (),
     "_shape": (),
 }
+
+
+def _of_conditions(method: str) -> Callable[..., Any]:
+    """Django's method of that name, which takes Qs and named values."""
+
+    @wraps(getattr(models.QuerySet, method))
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        step = self._step(method, args, kwargs)
+        if step is None:  # `or` would ask a queryset for its rows
+            return getattr(super(RecordedQuerySet, self), method)(*args, **kwargs)
+        return step
+
+    return recorded
+
+
+def _of_names(method: str) -> Callable[..., Any]:
+    """Django's method of that name, which takes names of fields."""
+
+    @wraps(getattr(models.QuerySet, method))
+    def recorded(self: Any, *names: Any) -> Any:
+        step = self._named_step(method, names)
+        if step is None:
+            return getattr(super(RecordedQuerySet, self), method)(*names)
+        return step
+
+    return recorded
 
 
 class RecordedQuerySet(models.QuerySet[Any]):
@@ -165,39 +193,16 @@ class RecordedQuerySet(models.QuerySet[Any]):
         except NotUnderstood:
             return None
 
-    # Django's methods, as steps where that is possible. (`or` would ask a queryset for its rows.)
+    # Django's methods, as steps where that is possible.
 
-    def filter(self, *args: Any, **kwargs: Any) -> Any:
-        step = self._step("filter", args, kwargs)
-        return super().filter(*args, **kwargs) if step is None else step
-
-    def exclude(self, *args: Any, **kwargs: Any) -> Any:
-        step = self._step("exclude", args, kwargs)
-        return super().exclude(*args, **kwargs) if step is None else step
-
-    def order_by(self, *names: Any) -> Any:
-        step = self._named_step("order_by", names)
-        return super().order_by(*names) if step is None else step
-
-    def select_related(self, *names: Any) -> Any:
-        step = self._named_step("select_related", names)
-        return super().select_related(*names) if step is None else step
-
-    def distinct(self, *names: Any) -> Any:
-        step = self._named_step("distinct", names)
-        return super().distinct(*names) if step is None else step
-
-    def reverse(self) -> Any:
-        step = self._step("reverse", (), {})
-        return super().reverse() if step is None else step
-
-    def only(self, *names: Any) -> Any:
-        step = self._named_step("only", names)
-        return super().only(*names) if step is None else step
-
-    def defer(self, *names: Any) -> Any:
-        step = self._named_step("defer", names)
-        return super().defer(*names) if step is None else step
+    filter = _of_conditions("filter")
+    exclude = _of_conditions("exclude")
+    order_by = _of_names("order_by")
+    select_related = _of_names("select_related")
+    distinct = _of_names("distinct")
+    only = _of_names("only")
+    defer = _of_names("defer")
+    reverse = _of_names("reverse")
 
     def values_list(self, *names: Any, flat: bool = False, named: bool = False) -> Any:
         step = None if named else self._named_step("values_list", names, flat=flat)
