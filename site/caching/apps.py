@@ -9,9 +9,9 @@ class CachingConfig(AppConfig):
     verbose_name = "Cache"
 
     def ready(self) -> None:
-        from caching import checks, moments, template_checks, writes
+        from caching import checks, moments, writes
 
         register(checks.check_models, Tags.models)
-        register(template_checks.check_templates, Tags.templates)
+        register(checks.check_templates, Tags.templates)
         connection_created.connect(writes.watch, dispatch_uid="caching.watch")
         request_started.connect(moments.begin, dispatch_uid="caching.moments")
