@@ -18,8 +18,6 @@ from routers.direct import sqlstate
 
 __all__ = ["Transaction", "transaction_of"]
 
-ENDS = ("commit", "rollback", "savepoint_rollback", "close")
-
 
 class Transaction:
     """What the connection's open transaction has written, and what becomes of it at its end."""
@@ -28,13 +26,15 @@ class Transaction:
         self.connection = connection
         self.places: set[Place] = set()
         self.everything = False  # of the whole database
-        self._django = {name: getattr(connection, f"_{name}") for name in ENDS}
+        self._commit, self._rollback = connection._commit, connection._rollback
+        self._savepoint_rollback, self._close = connection._savepoint_rollback, connection._close
 
     def attach(self) -> None:
         """From now on the connection's transactions end here."""
-        self.connection.caching_transaction = self
-        for name in ENDS:
-            setattr(self.connection, f"_{name}", getattr(self, name))
+        held = self.connection
+        held.caching_transaction = self
+        held._commit, held._rollback = self.commit, self.rollback
+        held._savepoint_rollback, held._close = self.savepoint_rollback, self.close
 
     @property
     def is_open(self) -> bool:
@@ -68,13 +68,13 @@ class Transaction:
     def commit(self) -> None:
         """COMMIT, with the mark before and what settles it after."""
         if not self.has_written:
-            return self._django["commit"]()
+            return self._commit()
         writer, places, alias = secrets.token_hex(8), self._together(), self.connection.alias
         marked = [] if self.everything else self._mark(places, writer)
         epoch = service.turn_off(alias) if len(marked) < len(places) or self.everything else None
         local.wait(marked)
         try:
-            self._django["commit"]()
+            self._commit()
         except Error as error:
             if sqlstate(error):  # the server says that it was rolled back; else nobody knows
                 self._settle(marked, writer)
@@ -87,17 +87,17 @@ class Transaction:
 
     def rollback(self) -> None:
         self._undo()
-        self._django["rollback"]()
+        self._rollback()
 
     def savepoint_rollback(self, sid: str) -> None:
         """What was written before it stays written, and is told."""
         if self.has_written:
             spoil()
-        self._django["savepoint_rollback"](sid)
+        self._savepoint_rollback(sid)
 
     def close(self) -> None:
         self._undo()
-        self._django["close"]()
+        self._close()
 
     def _undo(self) -> None:
         """What this work has read since it wrote was never committed."""
