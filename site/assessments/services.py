@@ -107,7 +107,8 @@ def answer_submit(session: TestSession, *, task: Task, output: str) -> Answer:
     with account_atomic():
         session = _locked(session)
         _require_open(session)
-        if not TestTask.objects.filter(test_id=session.test_id, task=task).exists():
+        chosen = TestTask.objects.no_cache().filter(test_id=session.test_id, task=task)
+        if not chosen.exists():
             raise Task.DoesNotExist(f"{task} is no task of this test.")
         answer, _ = Answer.objects.update_or_create(
             session=session,

@@ -7,6 +7,9 @@ stranger's bytes nor another entry's are taken for this one.
 
     payload   signature (16 bytes), "z" or " ", marshalled [kinds of the columns, columns]
     a column  None where all its values are None; a kind says how a column's text is read
+
+Compressing 20 rows (3.8 KB) of varied text halves them, and takes 9 us more at a hit of some 150;
+of rows that are alike, a third is left, for 4 us more. One row would save little.
 """
 
 import marshal
@@ -27,6 +30,7 @@ from caching.conf import settings
 __all__ = ["NotPlain", "dump", "load", "pack_column", "unpack_column"]
 
 SIGNATURE = 16
+DEFLATE = -15  # zlib without a checksum: the signature is one
 PLAIN = frozenset({bool, int, float, str, bytes, type(None)})
 JSON = PLAIN - {bytes}
 
@@ -40,7 +44,7 @@ def dump(content: Any, key: str) -> bytes:
     body = marshal.dumps(content)
     mark = b" "
     if len(body) >= settings().compress_from:
-        body, mark = zlib.compress(body, 1), b"z"
+        body, mark = zlib.compress(body, 1, DEFLATE), b"z"
     return _signature(mark + body, key) + mark + body
 
 
@@ -50,7 +54,7 @@ def load(payload: bytes, key: str) -> Any:
     if not compare_digest(_signature(signed, key), payload[:SIGNATURE]):
         raise NotPlain(f"the entry {key} is not this site's")
     body = signed[1:]
-    return marshal.loads(zlib.decompress(body) if signed[:1] == b"z" else body)  # noqa: S302 - signed
+    return marshal.loads(zlib.decompress(body, DEFLATE) if signed[:1] == b"z" else body)  # noqa: S302 - signed
 
 
 def _signature(body: bytes, key: str) -> bytes:

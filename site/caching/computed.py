@@ -6,13 +6,15 @@ from typing import Any, TypeVar
 
 from django.db import Error, models
 
-from caching import service, store, writes
+from caching import service, store
 from caching.conf import settings
 from caching.places import Place, cached_tables, of_account, of_tables
 from caching.plainness import VALUES
 from caching.policy import policy
 from caching.remember import remember
 from caching.shapes import NotUnderstood, plain
+from caching.transactions import transaction_of
+from caching.watched import heed
 from caching.wire import RedisAway
 from routers.conf import settings as sharding
 from routers.context import SCOPE, current_scope
@@ -127,7 +129,8 @@ def _stamp(place: Place) -> str | None:
     They are read before any SQL runs, and whoever finds the entry has read the same ones: so no
     write to those tables has come between. None where that is not to be known now.
     """
-    transaction = writes.transaction_of(place.alias)
+    heed(place)
+    transaction = transaction_of(place.alias)
     if transaction.is_open:
         return None
     identity = service.current(place.alias, renew=True)

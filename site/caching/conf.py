@@ -9,7 +9,7 @@ CACHING = {
     "LEASE_SECONDS": 1.0,     # how often a process asks a shard whether its cache is in service
     "OFF_SECONDS": 2.0,       # a cache that a writer turned off stays so, lest each one has to wait
     "PATIENCE_SECONDS": 2.0,  # a write that is pending for longer may be a dead process's
-    "COMPRESS_FROM": 4096,    # bytes
+    "COMPRESS_FROM": 1024,    # bytes: a few rows
     "IN_PROCESS_BYTES": 0,    # of entries in each process's own memory: see caching.local
     "IN_PROCESS_SECONDS": 30, # how long they are kept there
     "IN_PROCESS_LEASE": 0.1,  # seconds: how often Redis is asked whether they are valid
@@ -41,7 +41,7 @@ class Settings:
     lease_seconds: float = 1.0
     off_seconds: float = 2.0
     patience_seconds: float = 2.0
-    compress_from: int = 4096
+    compress_from: int = 1024
     in_process_bytes: int = 0
     in_process_seconds: float = 30.0
     in_process_lease: float = 0.1

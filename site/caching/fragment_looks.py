@@ -10,18 +10,18 @@ from time import perf_counter
 
 from django.db import Error
 
-from caching import service, writes
+from caching import service
 from caching.codec import NotPlain, dump, load
 from caching.counts import count
 from caching.fragment_store import LASTING, Looked, Made, established, keep_many, look_many
 from caching.fragments import Piece
-from caching.moments import known_before_reading
+from caching.moments import known_before_reading, spoilt
 from caching.places import SHARED, Place, has_cached_accounts, of_account, of_tables
 from caching.remember import schema
+from caching.transactions import transaction_of
 from caching.wire import RedisAway
 from routers.conf import CATALOG
 from routers.context import current_scope
-from routers.replicas.units import current_unit
 
 __all__ = ["Kept", "keep", "look_up"]
 
@@ -60,7 +60,9 @@ def look_up(pieces: Iterable[Piece]) -> dict[Piece, Kept]:
 
 
 def keep(kept: dict[Piece, Kept], htmls: dict[Piece, str]) -> None:
-    """All of a page, in one round trip for each place."""
+    """All of a page, in one round trip for each place; none of work that is spoilt by now."""
+    if spoilt():
+        return _count_all(kept, "busy")
     for place in {one.place for one in kept.values()}:
         made = []
         for piece, one in kept.items():
@@ -75,6 +77,7 @@ def keep(kept: dict[Piece, Kept], htmls: dict[Piece, str]) -> None:
         else:
             for label, entry in made:
                 count(label, "miss", len(entry.payload))
+    return None
 
 
 def _place_of(piece: Piece) -> Place | None:
@@ -88,7 +91,7 @@ def _place_of(piece: Piece) -> Place | None:
 
 def _look_up(place: Place, tables: frozenset[str], group: list[Piece]) -> dict[Piece, Kept]:
     began = perf_counter()
-    transaction = writes.transaction_of(place.alias)
+    transaction = transaction_of(place.alias)
     if transaction.bypasses:
         return {}
     identity = service.current(place.alias, renew=not transaction.is_open)
@@ -111,7 +114,7 @@ def _look_up(place: Place, tables: frozenset[str], group: list[Piece]) -> dict[P
     for at in missing:
         piece = group[at]
         lasting = piece.terms.lasting
-        good = stamp and was_known and beside[1] and not _has_read_replica(place)
+        good = stamp and was_known and beside[1]
         if _may_keep(piece) and (lasting or good):
             name = place.slot + digests[at]
             held = LASTING if lasting else stamp or b""
@@ -148,7 +151,7 @@ def _tokens(tables: frozenset[str]) -> tuple[bytes, bool] | None:
     if not tables:
         return b"", True
     place = of_tables(tables)
-    transaction = writes.transaction_of(place.alias)
+    transaction = transaction_of(place.alias)
     if transaction.bypasses:
         return None
     identity = service.current(place.alias, renew=not transaction.is_open)
@@ -163,12 +166,6 @@ def _may_keep(piece: Piece) -> bool:
     """Not what a form has changed in memory and not saved, or what was rolled back."""
     method = getattr(piece.request, "method", None)
     return method is None or method in SAFE
-
-
-def _has_read_replica(place: Place) -> bool:
-    """Whether rows of this work may have come from a replica."""
-    unit = current_unit()
-    return unit is not None and bool(unit._choices)
 
 
 def _count_all(pieces: Iterable[Piece], outcome: str) -> None:

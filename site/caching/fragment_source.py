@@ -26,7 +26,7 @@ from django.template.loader_tags import (
 from caching.conf import settings
 from caching.guard import FragmentError
 
-__all__ = ["blocks_in", "digest_of_blocks", "digest_of_source"]
+__all__ = ["blocks_in", "digest_of_blocks", "digest_of_source", "names_in"]
 
 NESTED: Any = (IncludeNode, InclusionNode, ExtendsNode)
 
@@ -66,7 +66,7 @@ def _template(engine: Engine, name: str) -> str:
 def _gather(node: Node, engine: Engine, seen: dict[str, str]) -> None:
     """Adds name → source of every template that the node reaches."""
     for nested in node.get_nodes_by_type(NESTED):
-        for name in _names(nested):
+        for name in names_in(nested):
             if name in seen:
                 continue
             template = engine.get_template(name)
@@ -75,7 +75,8 @@ def _gather(node: Node, engine: Engine, seen: dict[str, str]) -> None:
                 _gather(inner, engine, seen)
 
 
-def _names(node: Any) -> Iterator[str]:
+def names_in(node: Any) -> Iterator[str]:
+    """The templates that an include, an inclusion tag or an extends names."""
     if isinstance(node, InclusionNode):
         names: Any = node.filename
         yield from [names] if isinstance(names, str) else names

@@ -22,6 +22,7 @@ __all__ = [
     "has_cached_accounts",
     "is_cached",
     "is_managed",
+    "is_replica",
     "of_account",
     "of_tables",
     "shard_tables",
@@ -85,3 +86,8 @@ def shard_tables() -> frozenset[str]:
 def is_managed(alias: str) -> bool:
     """Whether the database is the catalog or a shard's primary."""
     return alias == CATALOG or alias in sharding().shards
+
+
+def is_replica(alias: str) -> bool:
+    """Whether the database is a copy of a shard, which may lag behind."""
+    return sharding().primary_of(alias) != alias

@@ -13,19 +13,22 @@ import django
 from django.apps import apps
 from django.db import Error
 
-from caching import service, store, writes
+from caching import service, store
 from caching.codec import NotPlain
 from caching.counts import count, took
 from caching.entries import UNKNOWN, Entry, Packing, Seen
+from caching.moments import spoil, spoilt
 from caching.places import Place
 from caching.policy import COMPUTE, Policy
 from caching.stampede import Turn, await_turn, claim, give_up, never_kept, release
+from caching.transactions import transaction_of
+from caching.watched import heed
 from caching.wire import RedisAway
 
 __all__ = ["Packing", "remember", "schema"]
 
 T = TypeVar("T")
-FORMAT = "2"
+FORMAT = "3"
 
 
 def remember(
@@ -45,7 +48,8 @@ def remember(
     never an error here.
     """
     began = perf_counter()
-    transaction = writes.transaction_of(place.alias)
+    heed(place)
+    transaction = transaction_of(place.alias)
     if transaction.bypasses:
         return ask()
     identity = service.current(place.alias, renew=not transaction.is_open)
@@ -65,7 +69,10 @@ def remember(
         return ask()
     if turn is None or seen.answer is not UNKNOWN:
         kept: T = seen.answer
-        outcome = "stale" if seen.is_stale else "hit"
+        outcome = "hit"
+        if seen.is_stale:
+            outcome = "stale"
+            spoil()
         count(label, outcome, len(seen.found.entry or b""), perf_counter() - began)
         return kept
     if turn.stamp is None:
@@ -88,7 +95,7 @@ def _turn(entry: Entry, seen: Seen, *, is_open: bool) -> Turn:
 
 
 def _computed(entry: Entry, turn: Turn, label: str, seconds: int, ask: Callable[[], T]) -> T:
-    began = perf_counter()
+    began, before = perf_counter(), spoilt()
     try:
         answer = ask()
     except BaseException:
@@ -97,6 +104,11 @@ def _computed(entry: Entry, turn: Turn, label: str, seconds: int, ask: Callable[
         raise
     cost = perf_counter() - began
     took(label, cost)
+    if spoilt() > before:  # it is made of what is stale, or was rolled back
+        with suppress(RedisAway):
+            give_up(turn)
+        count(label, "busy")
+        return answer
     try:
         payload = entry.packed(answer, seconds, cost)
         _keep(entry, turn, payload, seconds)

@@ -7,18 +7,17 @@ Every key of a place has the place in braces, so that Redis Cluster keeps them t
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
-
-from django.db import connections
 
 from caching.clock import now
 from caching.conf import settings
 from caching.places import Place
 from caching.scripts import MARK, SETTLE, SWAP, Script
+from caching.sql import ask
 from caching.wire import NO_SCRIPT, wire
 
-__all__ = ["Found", "establish", "fill", "look", "mark", "settle"]
+__all__ = ["Found", "establish", "fill", "look", "mark", "run_script", "settle"]
 
 TOKEN_SECONDS = 30 * 24 * 3600
 MOST_PENDING = 1000
@@ -115,8 +114,8 @@ def _out_of_quarantine(place: Place, name: str, value: bytes, tag: str) -> bytes
     nothing of those who began after the last one ended.
     """
     random, _, dated = value.partition(b"@")[0].partition(b"#")
-    until = int(dated) if dated else _ask(place.alias, OWN_NUMBER)[0]
-    oldest, following = _ask(place.alias, IN_FLIGHT)
+    until = int(dated) if dated else ask(place.alias, OWN_NUMBER)[0]
+    oldest, following = ask(place.alias, IN_FLIGHT)
     if oldest >= until:
         return _swapped(place, name, value, f"={_random()}{tag}")
     if not dated:
@@ -160,15 +159,6 @@ _pending: dict[tuple[str, str], dict[bytes, float]] = {}
 """Token → writer that was seen pending → since when."""
 
 
-def _ask(alias: str, sql: str) -> Any:
-    """One row, past Django's wrappers."""
-    connection: Any = connections[alias]
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchone()
-
-
 def _swapped(place: Place, name: str, before: bytes, after: str) -> bytes | None:
     done = _run(SWAP, place.slot, (name,), before, after, TOKEN_SECONDS)
     return after.encode() if done else None
@@ -177,9 +167,20 @@ def _swapped(place: Place, name: str, before: bytes, after: str) -> bytes | None
 def _run(
     script: Script, slot: str, names: tuple[str, ...], *arguments: Any, urgent: bool = False
 ) -> Any:
+    def keys(run: str) -> list[str]:
+        return [f"{settings().prefix}:{run}:{{{slot}}}:v{name}" for name in names]
+
+    return run_script(script, keys, *arguments, urgent=urgent)
+
+
+def run_script(
+    script: Script, keys: Callable[[str], Sequence[str]], *arguments: Any, urgent: bool = False
+) -> Any:
+    """What it returns. `keys`: those for the run that it is told. Raises RedisAway."""
+
     def command(run: str, verb: str = "EVALSHA", what: str = script.sha) -> tuple[Any, ...]:
-        keys = [f"{settings().prefix}:{run}:{{{slot}}}:v{name}" for name in names]
-        return (verb, what, len(keys), *keys, *arguments)
+        found = keys(run)
+        return (verb, what, len(found), *found, *arguments)
 
     answer = wire().call(command, urgent=urgent)
     if answer is NO_SCRIPT:

@@ -3,8 +3,11 @@
 `admin` and `console`: the staff's. `front` and `contests`: everybody's.
 """
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
+
+from config import toolbar
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -13,6 +16,7 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("contests.urls")),
     path("", include("assessments.urls")),
+    *toolbar.pages(settings.INSTALLED_APPS),
 ]
 handler400 = "config.views.bad_request"
 handler403 = "config.views.permission_denied"

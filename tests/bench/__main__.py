@@ -17,11 +17,13 @@ from tests.bench.live import live_tables
 from tests.bench.matrix import matrix_table
 from tests.bench.memory import memory_table
 from tests.bench.migrating import migrating_table
+from tests.bench.moves import moves_table
 from tests.bench.ownership import ownership_table
 from tests.bench.pages import pages_table
 from tests.bench.replicas import replicas_table
 from tests.bench.routing import routing_table
 from tests.bench.seeding import seeding_table
+from tests.bench.sessions import sessions_table
 from tests.bench.stampede import stampede_table
 from tests.bench.startup import startup_table
 
@@ -33,9 +35,11 @@ PARTS: dict[str, Callable[..., Table | Group]] = {
     "matrix": matrix_table,
     "memory": memory_table,
     "fragments": fragments_table,
+    "sessions": sessions_table,
     "stampede": stampede_table,
     "live": live_tables,
     "ownership": ownership_table,
+    "moves": moves_table,
     "migrating": partial(migrating_table, rounds=3),
     "startup": startup_table,
     "seeding": seeding_table,

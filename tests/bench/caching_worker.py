@@ -1,8 +1,8 @@
 """One side of the bench of the cache: a Django of its own that times what its parent asks for.
 
-`plain` has no cache; `ours` has `routers` and `caching`; the others are libraries, in an
-environment of their own. All have the same rows in the same tables, and the same Redis. A line on
-standard input names a query and how often; the answer is the nanoseconds of one.
+`plain` has no cache; `ours` has `routers` and `caching`; `MGET` is redis-py alone; the others are
+libraries, in an environment of their own. All have the same rows in the same tables, and the same
+Redis. A line on standard input names a query and how often; the answer is the nanoseconds of one.
 """
 
 import json
@@ -25,17 +25,34 @@ INSTALLED = {
     "cacheops": ["cacheops"],
     "cachalot": ["cachalot"],
 }
+ENTRIES = {"get": 360, "list": 1150, "count": 60, "filter": 360}
+"""Bytes of ours."""
 
 
 def main(kind: str, given: dict[str, Any]) -> None:
+    queries = bare_queries(given["redis"]) if kind == "MGET" else queries_of(kind, given)
+    for line in sys.stdin:
+        name, _, times = line.rpartition(" ")
+        print(timed(queries[name], int(times)), flush=True)
+
+
+def bare_queries(url: str) -> dict[str, Callable[[], object]]:
+    """The round trip that a hit cannot do without, for what lies where ours would."""
+    import redis
+
+    client = redis.Redis.from_url(url)
+    client.set("floor:token", "=" + "x" * 16 + "@shard01:1")
+    for query, size in ENTRIES.items():
+        client.set(f"floor:{query}", "x" * size)
+    return {query: partial(client.mget, "floor:token", f"floor:{query}") for query in ENTRIES}
+
+
+def queries_of(kind: str, given: dict[str, Any]) -> dict[str, Callable[[], object]]:
     import django
 
     configure(kind, given)
     django.setup()
-    queries = make_queries(*make_models(kind))
-    for line in sys.stdin:
-        name, _, times = line.rpartition(" ")
-        print(timed(queries[name], int(times)), flush=True)
+    return make_queries(*make_models(kind))
 
 
 def configure(kind: str, given: dict[str, Any]) -> None:

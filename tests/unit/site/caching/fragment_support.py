@@ -1,14 +1,30 @@
 """Templates with fragments, rendered as on a page of the site's."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template import Context, Engine, RequestContext
 
-__all__ = ["Visitor", "engine", "page", "request_of"]
+from caching.counts import outcomes
+from caching.moments import reading
 
-LOAD = "{% load fragments %}"
+__all__ = [
+    "END",
+    "TITLES",
+    "Visitor",
+    "engine",
+    "is_hit",
+    "outcome",
+    "page",
+    "request_of",
+    "rows",
+    "show",
+]
+
+LOAD, END = "{% load fragments %}", "{% endfragment %}"
+TITLES = '{% fragment "f" uses="rows" %}{% for row in rows %}{{ row.title }}{% endfor %}' + END
 
 
 class Visitor:
@@ -51,3 +67,26 @@ def page(text: str, request: Any = None, using: Engine | None = None, **values: 
     template = (using or engine()).from_string(text if "extends" in text else LOAD + text)
     context = RequestContext(request, values) if request else Context(values)
     return str(template.render(context))
+
+
+def rows() -> Any:
+    from tests.unit.site.caching.shelf.models import Book
+
+    return Book.objects.no_cache().order_by("title")
+
+
+def show(text: str, request: Any = None, using: Any = None, **values: Any) -> str:
+    """As a page of its own, which reads whatever it shows."""
+    with reading():
+        return page(text, request, using, rows=rows(), **values)
+
+
+def outcome(work: Callable[[], Any], name: str = "f") -> list[str]:
+    """What became of the fragment while that was done."""
+    outcomes.clear()
+    work()
+    return sorted(what for label, what in outcomes if label == f"fragment {name}")
+
+
+def is_hit(text: str, *args: Any, **values: Any) -> bool:
+    return outcome(lambda: show(text, *args, **values)) == ["hit"]

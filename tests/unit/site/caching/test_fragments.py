@@ -9,16 +9,24 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from caching.counts import outcomes, tallies
-from caching.moments import reading, spoil
+from caching.moments import reading
 from routers import account_atomic, account_context, shard_of
-from tests.unit.site.caching.fragment_support import Visitor, engine, page, request_of
+from tests.unit.site.caching.fragment_support import (
+    END,
+    TITLES,
+    Visitor,
+    engine,
+    is_hit,
+    outcome,
+    page,
+    request_of,
+    rows,
+    show,
+)
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Book, Publisher
 from tests.unit.site.caching.support import ELSEWHERE, ONE, TWO, elsewhere
 from tests.unit.site.caching.test_round_trips import commands
-
-END = "{% endfragment %}"
-TITLES = '{% fragment "f" uses="rows" %}{% for row in rows %}{{ row.title }}{% endfor %}' + END
 
 
 @pytest.fixture
@@ -28,27 +36,6 @@ def shelf(cached: RedisServer, settings: Any) -> Any:
         Book.objects.create(title="a")
         show(TITLES)  # the token
         yield cached
-
-
-def rows() -> Any:
-    return Book.objects.no_cache().order_by("title")
-
-
-def show(text: str, request: Any = None, using: Any = None, **values: Any) -> str:
-    """As a page of its own, which reads whatever it shows."""
-    with reading():
-        return page(text, request, using, rows=rows(), **values)
-
-
-def outcome(work: Callable[[], Any], name: str = "f") -> list[str]:
-    """What became of the fragment while that was done."""
-    outcomes.clear()
-    work()
-    return sorted(what for label, what in outcomes if label == f"fragment {name}")
-
-
-def is_hit(text: str, *args: Any, **values: Any) -> bool:
-    return outcome(lambda: show(text, *args, **values)) == ["hit"]
 
 
 def test_it_is_kept_and_asks_the_database_nothing(shelf: RedisServer) -> None:
@@ -94,15 +81,6 @@ def test_a_commit_while_it_is_made(shelf: RedisServer) -> None:
 
 def test_of_work_whose_beginning_nobody_knows_nothing_is_kept(shelf: RedisServer) -> None:
     assert outcome(lambda: page(TITLES, rows=rows())) == ["busy"]
-
-
-def test_after_what_was_rolled_back_nothing_is_kept(shelf: RedisServer) -> None:
-    def work() -> None:
-        with reading():
-            spoil()
-            page(TITLES, rows=rows())
-
-    assert outcome(work) == ["busy"]
 
 
 def test_inside_a_transaction_nothing_is_kept(shelf: RedisServer) -> None:
