@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench.catalog import frozen
 from tests.cluster.harness import Cluster, eventually
 from tests.variants import CHECKOUT, Variant
 from tests.visitor import DEMO_EMAIL, Visitor
@@ -176,3 +177,29 @@ def test_status_counts_accounts_and_rows(product: Cluster) -> None:
     rows = {row["name"]: row for row in json.loads(product.run("status", "--json"))}
     assert sum(rows[shard]["accounts"] for shard in SHARDS) == len(accounts(product))
     assert all(rows[shard]["rows"] > 0 for shard in SHARDS)
+
+
+def test_a_leaderboard_is_counted_without_a_frozen_shard(product: Cluster) -> None:
+    """Viewers see the former one meanwhile, none waits; it says which shard is missing."""
+    page, viewer = "/contests/open-week/", Visitor(url(product))
+    eventually(lambda: viewer.get(page).status == 200)
+    eventually(lambda: "Counted without" not in viewer.page(page))
+    with frozen(product.root, "shard03"):
+        eventually(lambda: "Counted without shard03" in viewer.page(page))
+    eventually(lambda: "Counted without" not in viewer.page(page))
+
+
+def test_a_start_is_on_everybodys_map(product: Cluster) -> None:
+    visitor, candidate = recruiter(product), Visitor(url(product))
+    slug = next(iter(accounts(product)))
+    code = visitor.invite(slug, visitor.first_test(slug), "Mara Map", "mara@example.org")
+    home = f"/c/{slug}/{code}/"
+    candidate.page(home)
+    assert candidate.post(f"{home}start/", accept="on", country="NZ").status == 302
+
+    def is_shown() -> bool:
+        shown = json.loads(Visitor(url(product)).page("/starts.json"))
+        names = {start["name"] for start in shown["starts"]}
+        return "New Zealand" in names and bool(shown["total"])
+
+    eventually(is_shown)
