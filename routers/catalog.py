@@ -65,13 +65,13 @@ def ask_catalog(ask: Callable[[], T], *, even_if_away: bool = False) -> T:
     Raises CatalogAway, which is an OperationalError too: at once where the catalog was away a
     moment ago, without asking it again.
     """
-    connection = connections[CATALOG]
-    _thread.insists = even_if_away
+    connection, before = connections[CATALOG], getattr(_thread, "insists", False)
+    _thread.insists = even_if_away or before
     try:
         with _noting_an_outage(connection), deadline(connection, settings().catalog_seconds):
             answer = ask()
     finally:
-        _thread.insists = False
+        _thread.insists = before
     contact.made()
     return answer
 

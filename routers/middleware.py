@@ -4,17 +4,21 @@ Which may: GET, HEAD, OPTIONS; and any other whose writes were all made in the o
 was refused, so that it has left nothing behind (`routers.ownership.attempt`). A view that does what
 must not be done twice before it writes (mail, a call of another service) says so by `mark_done()`,
 or does it on commit. What is not run again, or is refused for SHARDING["MOVING_SECONDS"], gets 503
-with Retry-After. What was refused while a response streams, or in another middleware, is an error.
+with Retry-After: the project's template `routers/moving.html`, or one line of text. What was
+refused while a response streams, or in another middleware, is an error.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template import TemplateDoesNotExist
+from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 
 from routers.carrying import carry
@@ -29,6 +33,7 @@ __all__ = ["AccountMiddleware", "carry_stream"]
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 RETRY_AFTER_SECONDS = 1
+TEMPLATE, TEXT = "routers/moving.html", "This account is being moved. Try again in a moment."
 
 
 class AccountMiddleware:
@@ -74,20 +79,15 @@ class AccountMiddleware:
         if not isinstance(error, AccountElsewhere):
             return None
         request.routers_refused = error  # type: ignore[attr-defined]
-        text = "This account is being moved. Try again in a moment."
-        return HttpResponse(
-            text,
-            status=503,
-            content_type="text/plain",
-            headers={"Retry-After": RETRY_AFTER_SECONDS},
-        )
+        headers = {"Retry-After": RETRY_AFTER_SECONDS}
+        return HttpResponse(TEXT, status=503, content_type="text/plain", headers=headers)
 
     def _answered(self, request: HttpRequest) -> HttpResponseBase:
         patience = Patience()
         while True:
             with attempting() as attempt:
                 response: HttpResponseBase = self.get_response(request)
-            pause = _before_the_next(request, attempt, patience)
+            pause = _before_the_next(request, response, attempt, patience)
             if pause is None:
                 return response
             time.sleep(pause)
@@ -97,7 +97,7 @@ class AccountMiddleware:
         while True:
             with attempting() as attempt:
                 response: HttpResponseBase = await self.get_response(request)
-            pause = await sync_to_async(_before_the_next)(request, attempt, patience)
+            pause = await sync_to_async(_before_the_next)(request, response, attempt, patience)
             if pause is None:
                 return response
             await asyncio.sleep(pause)
@@ -127,15 +127,26 @@ def carry_stream(response: Any) -> HttpResponseBase:
     return streamed
 
 
-def _before_the_next(request: Any, attempt: Attempt, patience: Patience) -> float | None:
+def _before_the_next(
+    request: Any, response: Any, attempt: Attempt, patience: Patience
+) -> float | None:
     """Seconds to wait before the request is run again; None where its response stands."""
     error = request.__dict__.pop("routers_refused", None)
     if error is None:
         return None
     pause = patience.pause(error)  # learns of the new map, also for the next request
     if request.method not in SAFE_METHODS and not (attempt.left_nothing and _is_whole(request)):
-        return None
+        pause = None
+    if pause is None:
+        _show_page(request, response)
     return pause
+
+
+def _show_page(request: HttpRequest, response: Any) -> None:
+    """Put the project's page in the place of the text, where it has one."""
+    with suppress(TemplateDoesNotExist, ImproperlyConfigured):
+        response.content = render_to_string(TEMPLATE, request=request)
+        response["Content-Type"] = "text/html; charset=utf-8"
 
 
 def _is_whole(request: Any) -> bool:

@@ -12,7 +12,7 @@ from routers.placement import Placement
 from routers.reference.query import ReferenceCollector, ReferenceManager, refuse_copy
 from routers.shard_map import ShardMap
 
-__all__ = ["GlobalModel", "MapVersion", "MigrationRecord", "ReferenceModel", "ShardedModel"]
+__all__ = ["GlobalModel", "MapVersion", "MigrationRecord", "Move", "ReferenceModel", "ShardedModel"]
 
 
 class GlobalModel(models.Model):
@@ -141,3 +141,46 @@ class MigrationRecord(GlobalModel):
 
     def __str__(self) -> str:
         return f"run {self.run} on {self.database}: {self.outcome}"
+
+
+class Move(GlobalModel):
+    """The journal of one account's move. Written by `routers.moving.journal`.
+
+    What it says is for people: the truth is what the two shards say of the account. A row without
+    `finished_at` belongs to a move that is under way, was killed, or whose old copy is kept.
+    """
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running"
+        KEPT = "kept"
+        DONE = "done"
+        UNDONE = "undone"
+
+    account_id = models.BigIntegerField(db_index=True)
+    source = models.CharField(max_length=100)
+    target = models.CharField(max_length=100)
+    keep = models.BooleanField(default=False, help_text="whether the way back is kept open")
+    process = models.CharField(max_length=200, help_text="host:pid of the mover")
+    step = models.CharField(max_length=20, default="begun")
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.RUNNING)
+    began_at = models.DateTimeField(auto_now_add=True)
+    moved_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    rows = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+    copy_seconds = models.FloatField(default=0)
+    pause_ms = models.FloatField(default=0, help_text="from asking for the fence to the new owner")
+    error = models.TextField(default="")
+
+    class Meta:
+        db_table = "routers_move"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account_id"],
+                condition=models.Q(finished_at=None),
+                name="routers_move_unfinished_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"account {self.account_id} from {self.source} to {self.target}: {self.step}"

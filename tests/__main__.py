@@ -122,6 +122,8 @@ def _run_suites(suites: list[Suite], path: str, report: Report) -> None:
         command += [f"--ignore={path}" for path in suite.ignored]
         if suite is LAB:  # one step after another, as an operator takes them
             command += ["-p", "no:randomly"]
+        if suite.fast:  # each process has its databases in memory; a file's tests stay together
+            command += ["-n", "auto", "--dist", "loadfile"]
         if suite.settings:
             command.append(f"--ds={suite.settings}")
         variables = {"FULCRUM_CONFIG": str(TEST.root / "site.json") if suite.servers else None}

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -98,13 +99,20 @@ FROM pg_proc p WHERE pronamespace = current_schema()::regnamespace AND prokind I
 
 
 def read_schema(connection: BaseDatabaseWrapper) -> set[Fact]:
-    """The facts of the current schema, but for Django's own table of migrations.
+    """The facts of the current schema, but for Django's own table of migrations, and those of no
+    model that an app's configuration names in `tables_by_sql`.
 
     On SQLite without whether a foreign key is deferrable, which its catalog does not tell.
     """
     with connection.cursor() as cursor:
         found = _postgresql(cursor) if connection.vendor == "postgresql" else _sqlite(cursor)
-        return {fact for fact in found if fact.table not in IGNORED_TABLES}
+        ignored = IGNORED_TABLES | _tables_by_sql()
+        return {fact for fact in found if fact.table not in ignored}
+
+
+def _tables_by_sql() -> frozenset[str]:
+    configs = apps.get_app_configs()
+    return frozenset(name for one in configs for name in getattr(one, "tables_by_sql", ()))
 
 
 def _postgresql(cursor: CursorWrapper) -> Iterator[Fact]:

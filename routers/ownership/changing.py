@@ -16,6 +16,7 @@ __all__ = [
     "fence",
     "fence_slot",
     "forget_account",
+    "redirect_account",
     "set_account",
     "set_slots",
     "still_open",
@@ -31,11 +32,14 @@ ALLOWED = {
     State.INCOMING: {State.OWNER, State.MOVED},
 }
 
-# Whoever began before a change may not have seen it. An own transaction is never waited for.
+# Whoever began before a change may not have seen it. An own transaction is never waited for. Of
+# other roles' sessions PostgreSQL tells no backend_type to a role without pg_read_all_stats: they
+# count; autovacuum and its like have no usesysid.
 TRANSACTIONS = """
     SELECT virtualtransaction FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE locktype = 'virtualxid' AND granted AND mode = 'ExclusiveLock'
-      AND a.datname = current_database() AND a.backend_type = 'client backend'
+      AND a.datname = current_database() AND a.usesysid IS NOT NULL
+      AND coalesce(a.backend_type, 'client backend') = 'client backend'
       AND pid <> pg_backend_pid()
 """
 
@@ -44,10 +48,18 @@ class NotAllowed(RoutingError):
     """A change of state that leads nowhere good."""
 
 
-def set_account(cursor: Any, account_id: int, state: State, moved_to: str | None = None) -> int:
+def set_account(
+    cursor: Any,
+    account_id: int,
+    state: State,
+    moved_to: str | None = None,
+    *,
+    compiled: bool = True,
+) -> int:
     """Change an account's state; its new epoch. Raises NotAllowed. `moved_to`: with MOVED.
 
-    To MOVED only under `fence`, or for an account that has no rows here.
+    To MOVED only under `fence`, or for an account that has no rows here. Not `compiled`: an account
+    that becomes OWNER is looked up until `compile_open`, which may come later.
     """
     cursor.execute(
         "SELECT state, epoch FROM routers_owner_account WHERE account_id = %s FOR UPDATE",
@@ -68,8 +80,19 @@ def set_account(cursor: Any, account_id: int, state: State, moved_to: str | None
         " state = excluded.state, epoch = excluded.epoch, moved_to = excluded.moved_to",
         [account_id, str(state), epoch + 1, moved_to if state is State.MOVED else None],
     )
-    compile_open(cursor)
+    # The constants name the owned accounts among those with a row, and slots without any row.
+    if compiled and (before is None or State.OWNER in (before, state)):
+        compile_open(cursor)
     return epoch + 1
+
+
+def redirect_account(cursor: Any, account_id: int, moved_to: str) -> None:
+    """An account that has moved away from here before is on another shard now."""
+    cursor.execute(
+        "UPDATE routers_owner_account SET moved_to = %s, epoch = epoch + 1"
+        " WHERE account_id = %s AND state = 'moved' AND moved_to <> %s",
+        [moved_to, account_id, moved_to],
+    )
 
 
 def forget_account(cursor: Any, account_id: int) -> None:

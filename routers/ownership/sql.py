@@ -162,7 +162,8 @@ BEGIN
         RETURN NEW;
     ELSIF routers_check_owner(NEW.account_id) = 'captured' THEN
         INSERT INTO routers_owner_captured (account_id, table_name, id)
-            VALUES (NEW.account_id, TG_TABLE_NAME, NEW.id);
+            SELECT NEW.account_id, TG_TABLE_NAME, NEW.id UNION
+            SELECT NEW.account_id, TG_TABLE_NAME, OLD.id WHERE TG_OP = 'UPDATE';
     ELSE
         PERFORM set_config('routers.owned', NEW.account_id::text, true);
     END IF;

@@ -33,6 +33,7 @@ from routers.shard_map.file import save_map
 __all__ = ["redis_state", "start", "stop", "tell_every_second"]
 
 TICK_SECONDS = 1.0
+FORK_WAITS_SECONDS = 5.0
 STARTED_AT = time.time()
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ class Watcher(threading.Thread):
         if self.redis_state == "listening":
             seconds = settings().map_poll_seconds_with_redis
         self._look_at = time.monotonic() + seconds
-        look()
+        with _Fork.barred:
+            look()
 
     def _listen(self) -> bool:
         """Wait for an announcement, a tick at most. Whether the catalog should be looked at."""
@@ -93,7 +95,8 @@ class Watcher(threading.Thread):
 
     def _heard(self) -> bool:
         if self._line is None:
-            self._line = Line()
+            with _Fork.barred:
+                self._line = Line()
             self._told("listening", "New versions of the shard map are heard on Redis.")
             return True  # one may have been announced before
         snapshot, _ = held_map()
@@ -188,12 +191,35 @@ def redis_state() -> str:
     return _watcher.redis_state if _watcher is not None and _watcher.is_alive() else "no watcher"
 
 
-def _forked() -> None:
-    """A child has none of its parent's threads: it starts its own watcher."""
-    global _watcher
-    if _watcher is not None:
-        _watcher = Watcher()
-        _watcher.start()
+class _Fork:
+    """Nobody forks while the thread makes a connection.
+
+    libpq and the resolver have locks of their own: a child that copies one which is held would wait
+    for ever at its first connection.
+    """
+
+    barred = threading.Lock()
+    forking = threading.local()  # `may`: this thread took the lock
+
+    @classmethod
+    def before(cls) -> None:
+        cls.forking.may = cls.barred.acquire(timeout=FORK_WAITS_SECONDS)
+
+    @classmethod
+    def in_parent(cls) -> None:
+        if cls.forking.may:
+            cls.barred.release()
+
+    @classmethod
+    def in_child(cls) -> None:
+        """A child has none of its parent's threads: it starts its own watcher."""
+        global _watcher
+        cls.barred = threading.Lock()
+        if _watcher is not None:
+            _watcher = Watcher()
+            _watcher.start()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(
+    before=_Fork.before, after_in_parent=_Fork.in_parent, after_in_child=_Fork.in_child
+)

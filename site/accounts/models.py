@@ -6,10 +6,11 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 
+from caching.mixins import CachingMixin
 from routers.models import GlobalModel
 
 
-class Account(GlobalModel):
+class Account(CachingMixin, GlobalModel):
     """A customer. Its id decides its shard."""
 
     class Plan(models.TextChoices):
@@ -44,7 +45,10 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person who logs in by e-mail address and works in one account or several."""
+    """A person who logs in by e-mail address and works in one account or several.
+
+    Not cached: each login writes to the table, and no password's hash goes to Redis.
+    """
 
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=200, blank=True)
@@ -60,7 +64,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
 
-class Membership(GlobalModel):
+class Membership(CachingMixin, GlobalModel):
     """A person's role in an account."""
 
     class Role(models.TextChoices):

@@ -1,8 +1,10 @@
 """The forms of an account's pages and of its candidates' pages. All need an account in force."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
+from django.forms.models import ModelChoiceIterator
 
 from assessments import selectors
 from assessments.models import Candidate, Test, TestSession
@@ -35,6 +37,21 @@ class PlainForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
+
+
+class KeptChoices(ModelChoiceIterator):
+    """Choices from the cache. Django's own go past it: they are read by iterator()."""
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.field.empty_label is not None:
+            yield "", self.field.empty_label
+        yield from map(self.choice, self.queryset)
+
+
+class KeptChoiceField(forms.ModelChoiceField):
+    """A choice of rows of a cached model."""
+
+    iterator = KeptChoices
 
 
 class SessionsForm(PlainForm):
@@ -82,7 +99,7 @@ class InviteForm(PlainForm):
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
-    test: forms.ModelChoiceField = forms.ModelChoiceField(queryset=None, empty_label=None)
+    test = KeptChoiceField(queryset=None, empty_label=None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -98,7 +115,7 @@ class CsvForm(PlainForm):
         help_text="UTF-8, with a header naming the columns email and name; comma, semicolon or tab "
         "between them.",
     )
-    test: forms.ModelChoiceField = forms.ModelChoiceField(
+    test = KeptChoiceField(
         queryset=None,
         required=False,
         empty_label="No test yet: only add the candidates",
@@ -160,7 +177,7 @@ class TestForm(PlainForm):
 class StartForm(PlainForm):
     """The candidate accepts."""
 
-    country = forms.ModelChoiceField(
+    country = KeptChoiceField(
         label="The country you are in",
         queryset=Country.objects.none(),
         required=False,

@@ -61,8 +61,9 @@ def _ask_again(shard: str, now: datetime) -> None:
             status=Status.FINISHED, judge_asked_at__lt=now - ASK_AGAIN_AFTER
         )
         waiting = list(lost.order_by("judge_asked_at")[:SWEEP_LIMIT])
-        keys = [session.pk for session in waiting]
-        TestSession.objects.filter(pk__in=keys).update(judge_asked_at=now)
+    for session in waiting:  # each in its account: a write for all would empty the shard's cache
+        with account_context(session.account_id):
+            TestSession.objects.filter(pk=session.pk).update(judge_asked_at=now)
     for session in waiting:
         with account_context(session.account_id):
             judge.delay(session.pk)

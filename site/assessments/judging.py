@@ -21,7 +21,7 @@ def judge_session(session_id: int) -> bool:
     The work is done outside any transaction, as a finished session's answers do not change; only
     the result is stored under a lock. Inputs are made again from the session's code, never stored.
     """
-    session = TestSession.objects.filter(pk=session_id, status=FINISHED).first()
+    session = TestSession.objects.no_cache().filter(pk=session_id, status=FINISHED).first()
     if session is None:
         return False
     answers = list(Answer.objects.filter(session=session).select_related("task"))

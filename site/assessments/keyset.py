@@ -42,11 +42,11 @@ class _Order:
         return _Order(self.column, not self.descending, self.nullable)
 
     def by(self) -> list[Any]:
+        if not self.nullable:  # names alone make a query whose cached answer is cheapest to find
+            return [f"-{self.column}", "-id"] if self.descending else [self.column, "id"]
         if self.descending:
-            nulls_last = True if self.nullable else None
-            return [F(self.column).desc(nulls_last=nulls_last), "-id"]
-        nulls_first = True if self.nullable else None
-        return [F(self.column).asc(nulls_first=nulls_first), "id"]
+            return [F(self.column).desc(nulls_last=True), "-id"]
+        return [F(self.column).asc(nulls_first=True), "id"]
 
     def following(self, value: Any, row_id: int) -> Q:
         """The rows that come after (value, id)."""

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from assessments.indexes import NullsLastIndex
+from caching.mixins import CachingMixin
 from routers.models import ShardedModel
 from tasks.models import Country, Task
 
@@ -20,7 +21,7 @@ def new_code() -> str:
     return "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
 
 
-class Test(ShardedModel):
+class Test(CachingMixin, ShardedModel):
     """A choice of tasks with a time limit."""
 
     name = models.CharField(max_length=100)
@@ -40,7 +41,7 @@ class Test(ShardedModel):
         return self.name
 
 
-class TestTask(ShardedModel):
+class TestTask(CachingMixin, ShardedModel):
     """A task's place in a test."""
 
     test = models.ForeignKey(Test, on_delete=models.CASCADE, related_name="test_tasks")
@@ -58,7 +59,7 @@ class TestTask(ShardedModel):
         return f"{self.position}. task {self.task_id} of test {self.test_id}"
 
 
-class Candidate(ShardedModel):
+class Candidate(CachingMixin, ShardedModel):
     """A person whom the account invites; known by e-mail address within the account."""
 
     email = models.EmailField()
@@ -85,7 +86,7 @@ class Candidate(ShardedModel):
         return self.name
 
 
-class TestSession(ShardedModel):
+class TestSession(CachingMixin, ShardedModel):
     """One candidate's sitting of one test, from invitation to report."""
 
     class Status(models.TextChoices):
@@ -173,7 +174,10 @@ class TestSession(ShardedModel):
 
 
 class Answer(ShardedModel):
-    """What the candidate submitted for one task, and how it was judged."""
+    """What the candidate submitted for one task, and how it was judged.
+
+    Not cached: an output may have a megabyte, and is read by few and seldom.
+    """
 
     session = models.ForeignKey(
         TestSession, on_delete=models.CASCADE, related_name="answers", db_index=False

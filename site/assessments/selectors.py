@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
+import caching
 from assessments.keyset import Page, paginate
 from assessments.models import CODE_LENGTH, Answer, Candidate, Test, TestSession, TestTask
 from tasks.models import Task
@@ -16,6 +17,7 @@ __all__ = [
     "Dashboard",
     "SessionFilter",
     "TestFigures",
+    "chosen_tasks",
     "credits_used",
     "dashboard",
     "maximum_points",
@@ -99,18 +101,15 @@ class Dashboard:
 
 
 def dashboard() -> Dashboard:
-    """The account's figures, in two queries."""
+    """The account's figures, in two queries where they are not cached."""
     recent = _with_people(TestSession.objects.order_by("-created_at", "-id"))
     return Dashboard(tests=_test_figures(), recent=list(recent[:RECENT]))
 
 
 def _test_figures() -> list[TestFigures]:
-    closed = Q(status=Status.CLOSED)
-    counted = TestSession.objects.values("test_id", "status", name=F("test__name")).annotate(
-        number=Count("*"), score=Sum("score", filter=closed), maximum=Sum("maximum", filter=closed)
-    )
     figures: dict[int, TestFigures] = {}
-    for row in counted.order_by("name"):
+    # All sessions are counted: of many who look after a write, one counts and the others wait.
+    for row in caching.cached(("dashboard figures",), _counted, on_miss="wait"):
         test = figures.setdefault(row["test_id"], TestFigures(row["test_id"], row["name"]))
         test.by_status[row["status"]] += row["number"]
         test.score += row["score"] or 0
@@ -118,15 +117,28 @@ def _test_figures() -> list[TestFigures]:
     return list(figures.values())
 
 
+def _counted() -> list[dict[str, Any]]:
+    """Sessions and points by test and status, in the order of the tests' names."""
+    closed = Q(status=Status.CLOSED)
+    rows = TestSession.objects.no_cache().values("test_id", "status", name=F("test__name"))
+    counted = rows.annotate(
+        number=Count("*"), score=Sum("score", filter=closed), maximum=Sum("maximum", filter=closed)
+    )
+    return list(counted.order_by("name"))
+
+
 def maximum_points(session: TestSession) -> int:
-    """The points that the tasks of the session's test give together."""
-    chosen = TestTask.objects.filter(test_id=session.test_id).select_related("task")
+    """The points that the tasks of the session's test give together. Never from the cache."""
+    chosen = TestTask.objects.no_cache().filter(test_id=session.test_id).select_related("task")
     return sum(row.task.points for row in chosen)
 
 
 def credits_used() -> int:
-    """Sessions of the account that have been started: each has used a credit."""
-    return TestSession.objects.exclude(status=Status.INVITED).count()
+    """Sessions of the account that have been started: each has used a credit.
+
+    Never from the cache: it decides on what is paid for.
+    """
+    return TestSession.objects.no_cache().exclude(status=Status.INVITED).count()
 
 
 def session_page(
@@ -170,8 +182,8 @@ def tests() -> QuerySet[Test]:
 
 
 def session_by_code(code: str) -> TestSession:
-    """A session with its test, candidate and country. Raises TestSession.DoesNotExist."""
-    return _with_people(TestSession.objects.select_related("country")).get(code=code.upper())
+    """A session with its test and candidate. Raises TestSession.DoesNotExist."""
+    return _with_people(TestSession.objects.all()).get(code=code.upper())
 
 
 @dataclass
@@ -183,11 +195,20 @@ class TaskRow:
     answer: Answer | None
 
 
-def task_rows(session: TestSession) -> list[TaskRow]:
-    """The tasks of the session's test in order, each with its answer; in two queries."""
+def chosen_tasks(session: TestSession) -> list[TestTask]:
+    """The tasks of the session's test in order: no query where test and tasks are cached, else two.
+
+    (A join with the tasks would be one, but nobody would be told when their copy on the shard
+    changes.)
+    """
+    return list(TestTask.objects.filter(test_id=session.test_id).prefetch_related("task"))
+
+
+def task_rows(session: TestSession, chosen: list[TestTask] | None = None) -> list[TaskRow]:
+    """The chosen tasks, each with its answer, in one query more."""
     answers = {answer.task_id: answer for answer in Answer.objects.filter(session=session)}
-    chosen = TestTask.objects.filter(test_id=session.test_id).select_related("task")
-    return [TaskRow(row.position, row.task, answers.get(row.task_id)) for row in chosen]
+    rows = chosen_tasks(session) if chosen is None else chosen
+    return [TaskRow(row.position, row.task, answers.get(row.task_id)) for row in rows]
 
 
 def timeline(session: TestSession, rows: list[TaskRow]) -> list[tuple[datetime, str]]:

@@ -1,10 +1,12 @@
 """An account's pages: dashboard, sessions, report, invitations, tests."""
 
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
 from django.db import IntegrityError
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -12,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import MemberRequest, inviter_required, member_required
 from assessments import selectors, services
-from assessments.columns import column_heads
+from assessments.columns import ColumnHead, column_heads
 from assessments.forms import CsvForm, InviteForm, SessionsForm, TestForm
 from assessments.imports import ImportRefused, import_candidates
 from assessments.keyset import BadCursor, Page
@@ -30,50 +32,91 @@ __all__ = [
 ]
 
 SHOWN_REJECTS = 200
+CURSORS = ("after", "before")
 
 
 @member_required
 @require_safe
 def dashboard(request: MemberRequest) -> HttpResponse:
     """The account at a glance."""
-    figures = selectors.dashboard()
-    left = request.account.credits - figures.started
-    context = {"figures": figures, "credits_left": max(left, 0)}
-    return render(request, "assessments/dashboard.html", context)
+    return render(request, "assessments/dashboard.html", {"shown": DashboardShown(request)})
+
+
+class DashboardShown:
+    """What the dashboard shows, read when its template asks for it."""
+
+    def __init__(self, request: MemberRequest) -> None:
+        self._credits = request.account.credits
+
+    @cached_property
+    def figures(self) -> selectors.Dashboard:
+        return selectors.dashboard()
+
+    @property
+    def credits_left(self) -> int:
+        return max(self._credits - self.figures.started, 0)
 
 
 @member_required
 @require_safe
 def sessions(request: MemberRequest) -> HttpResponse:
     """The sessions table: filter, search, order, and a page of it."""
-    form = SessionsForm(request.GET or None, list(selectors.tests()))
-    form.is_bound = True
-    wanted = form.wanted()
+    shown = SessionsShown(request.GET)
     try:
-        page = selectors.session_page(
-            wanted, after=request.GET.get("after"), before=request.GET.get("before")
-        )
+        if shown.is_inside:
+            shown.page  # noqa: B018 - now, for a cursor may be anybody's
     except BadCursor:
         return render(request, "assessments/bad_cursor.html", status=400)
-    context = {
-        "form": form,
-        "page": page,
-        "heads": column_heads(request.GET, wanted),
-        "is_filtered": bool(wanted.search or wanted.status or wanted.test_id),
-        **_page_links(request, page),
-    }
-    return render(request, "assessments/sessions.html", context)
+    return render(request, "assessments/sessions.html", {"shown": shown})
 
 
-def _page_links(request: MemberRequest, page: Page[TestSession]) -> dict[str, str | None]:
-    """The addresses of the pages around this one, None where there is none."""
-    kept = {k: str(v) for k, v in request.GET.items() if v and k not in ("after", "before")}
-    inside = request.GET.get("after") or request.GET.get("before")
-    return {
-        "next": f"?{urlencode({**kept, 'after': page.after})}" if page.after else None,
-        "previous": f"?{urlencode({**kept, 'before': page.before})}" if page.before else None,
-        "first": f"?{urlencode(kept)}" if inside else None,
-    }
+class SessionsShown:
+    """What the sessions table shows for a query, read when its template asks for it."""
+
+    def __init__(self, query: QueryDict) -> None:
+        self._query = query
+        self.is_inside = bool(query.get("after") or query.get("before"))
+
+    @cached_property
+    def form(self) -> SessionsForm:
+        form = SessionsForm(self._query or None, list(selectors.tests()))
+        form.is_bound = True
+        return form
+
+    @cached_property
+    def wanted(self) -> selectors.SessionFilter:
+        return self.form.wanted()
+
+    @cached_property
+    def page(self) -> Page[TestSession]:
+        """Raises BadCursor."""
+        cursors = {name: self._query.get(name) for name in CURSORS}
+        return selectors.session_page(self.wanted, **cursors)
+
+    @property
+    def heads(self) -> list[ColumnHead]:
+        return column_heads(self._query, self.wanted)
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.wanted.search or self.wanted.status or self.wanted.test_id)
+
+    @property
+    def first(self) -> str | None:
+        """The address of the first page, None on it; then those of the pages around this one."""
+        return self._link() if self.is_inside else None
+
+    @property
+    def previous(self) -> str | None:
+        return self._link(before=self.page.before) if self.page.before else None
+
+    @property
+    def next(self) -> str | None:
+        return self._link(after=self.page.after) if self.page.after else None
+
+    def _link(self, **cursor: str) -> str:
+        kept = {k: str(v) for k, v in self._query.items() if v and k not in CURSORS}
+        return f"?{urlencode({**kept, **cursor})}"
 
 
 @member_required
@@ -81,14 +124,36 @@ def _page_links(request: MemberRequest, page: Page[TestSession]) -> dict[str, st
 def report(request: MemberRequest, code: str) -> HttpResponse:
     """One session: candidate, state, tasks, total, timeline. Says so while it is not ready."""
     session = services.session_finish_if_over(_session_or_404(code))
-    rows = selectors.task_rows(session)
-    context = {
-        "session": session,
-        "rows": rows,
-        "submitted": any(row.answer for row in rows),
-        "timeline": selectors.timeline(session, rows),
-    }
-    return render(request, "assessments/report.html", context)
+    shown = {"session": session, "shown": ReportShown(session)}
+    return render(request, "assessments/report.html", shown)
+
+
+class ReportShown:
+    """What a report shows beside its session; answers are read when its template asks for them."""
+
+    def __init__(self, session: TestSession) -> None:
+        self._session = session
+        self._chosen = selectors.chosen_tasks(session)
+
+    @property
+    def tasks(self) -> list[tuple[Any, ...]]:
+        """All that is shown of them: what is kept of an account is not told of their writes."""
+        return [
+            (row.position, row.task.slug, row.task.title, row.task.difficulty, row.task.points)
+            for row in self._chosen
+        ]
+
+    @cached_property
+    def rows(self) -> list[selectors.TaskRow]:
+        return selectors.task_rows(self._session, self._chosen)
+
+    @property
+    def submitted(self) -> bool:
+        return any(row.answer for row in self.rows)
+
+    @property
+    def timeline(self) -> list[tuple[datetime, str]]:
+        return selectors.timeline(self._session, self.rows)
 
 
 @member_required

@@ -14,13 +14,13 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from django.db import Error, connections
+from django.db import Error
 
 from caching.clock import now
 from caching.conf import settings
 from caching.servers import servers
+from caching.sql import ask
 from caching.wire import AWAY, RedisAway, wire
 from routers.direct import sqlstate
 
@@ -106,10 +106,10 @@ def _renewed(alias: str) -> Lease:
     began = now()
     until = began + settings().lease_seconds
     try:
-        row = _ask(alias, READ)
+        row = ask(alias, READ)
         if row is not None and row[1] and _may_turn_on(alias, row[0]):
-            _ask(alias, TURN_ON)
-            row = _ask(alias, READ)
+            ask(alias, TURN_ON)
+            row = ask(alias, READ)
     except Error as error:
         is_missing = (sqlstate(error) or "").startswith(NO_SUCH_THING)
         return Lease("", now() + (MISSING if is_missing else settings().lease_seconds))
@@ -143,9 +143,9 @@ def _known_off(alias: str, epoch: int) -> float:
 
 def state(alias: str) -> tuple[int, bool] | None:
     """(epoch, is off) of the database; None where it has no such row."""
-    if not _ask(alias, THERE)[0]:
+    if not ask(alias, THERE)[0]:
         return None
-    epoch, is_off = _ask(alias, "SELECT epoch, is_off FROM caching_service")
+    epoch, is_off = ask(alias, "SELECT epoch, is_off FROM caching_service")
     return int(epoch), bool(is_off)
 
 
@@ -154,13 +154,13 @@ def turn_off(alias: str) -> int | None:
 
     None where the database has no such row, so that nobody caches its data.
     """
-    if not _ask(alias, THERE)[0]:
+    if not ask(alias, THERE)[0]:
         return None
     while True:
-        changed = _ask(alias, TURN_OFF)
+        changed = ask(alias, TURN_OFF)
         if changed is not None:
             return int(changed[0])
-        epoch, is_off = _ask(alias, HELD_OFF)
+        epoch, is_off = ask(alias, HELD_OFF)
         if is_off:
             _known_off(alias, epoch)
             return int(epoch)
@@ -171,15 +171,6 @@ def acknowledge(alias: str, epoch: int) -> None:
     ends = _known_off(alias, epoch) + 1.1 * settings().lease_seconds
     while (left := ends - now()) > 0:
         time.sleep(left)
-
-
-def _ask(alias: str, sql: str) -> Any:
-    """One row, past Django's wrappers; None where there is none."""
-    connection: Any = connections[alias]
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchone() if cursor.description else None
 
 
 os.register_at_fork(after_in_child=_turns.clear)  # their holders are not there

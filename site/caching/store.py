@@ -10,12 +10,11 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from django.db import connections
-
 from caching.clock import now
 from caching.conf import settings
 from caching.places import Place
 from caching.scripts import MARK, SETTLE, SWAP, Script
+from caching.sql import ask
 from caching.wire import NO_SCRIPT, wire
 
 __all__ = ["Found", "establish", "fill", "look", "mark", "run_script", "settle"]
@@ -115,8 +114,8 @@ def _out_of_quarantine(place: Place, name: str, value: bytes, tag: str) -> bytes
     nothing of those who began after the last one ended.
     """
     random, _, dated = value.partition(b"@")[0].partition(b"#")
-    until = int(dated) if dated else _ask(place.alias, OWN_NUMBER)[0]
-    oldest, following = _ask(place.alias, IN_FLIGHT)
+    until = int(dated) if dated else ask(place.alias, OWN_NUMBER)[0]
+    oldest, following = ask(place.alias, IN_FLIGHT)
     if oldest >= until:
         return _swapped(place, name, value, f"={_random()}{tag}")
     if not dated:
@@ -158,15 +157,6 @@ def _is_pending_for_long(place: Place, name: str, value: bytes) -> bool:
 
 _pending: dict[tuple[str, str], dict[bytes, float]] = {}
 """Token → writer that was seen pending → since when."""
-
-
-def _ask(alias: str, sql: str) -> Any:
-    """One row, past Django's wrappers."""
-    connection: Any = connections[alias]
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchone()
 
 
 def _swapped(place: Place, name: str, before: bytes, after: str) -> bytes | None:

@@ -45,6 +45,11 @@ def bump_account(account_id: int) -> None:
         touch_account()
 
 
+def bump_moved(account_id: int, **kwargs: object) -> None:
+    """What is kept of an account that has moved is made anew. A receiver of `account_moved`."""
+    bump_account(account_id)
+
+
 def bump_database(alias: str) -> None:
     """Forget what is kept of a whole database."""
     with transaction.atomic(using=alias):

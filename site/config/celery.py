@@ -9,7 +9,7 @@ from routers.celery import carry_account
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("fulcrum")
+app = Celery("fulcrum", task_cls="routers.celery:AccountTask")  # refused by a move: run again
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
 carry_account()

@@ -11,10 +11,22 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-__all__ = ["caches", "databases", "load", "replicas", "secret_key_fallbacks", "shard_numbers"]
+__all__ = [
+    "caches",
+    "caching",
+    "databases",
+    "load",
+    "replicas",
+    "secret_key_fallbacks",
+    "shard_numbers",
+]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+RELEASE = CHECKOUT / "RELEASE"  # what a release is called; no checkout has it
+IN_PROCESS_BYTES = 4 * 2**20
 CONNECTION_SECONDS = 300
 CONNECT_TIMEOUT_SECONDS = 3
 REQUIRED = {
@@ -91,6 +103,7 @@ def caches(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "CLIENT_CLASS": "django_redis.client.DefaultClient",
         "SOCKET_CONNECT_TIMEOUT": 0.5,
         "SOCKET_TIMEOUT": 0.5,
+        "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},  # redis-py's own: ten times
         "IGNORE_EXCEPTIONS": True,  # Redis being away makes the site slower, never down
     }
     return {
@@ -100,6 +113,21 @@ def caches(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "OPTIONS": options,
         }
     }
+
+
+def caching(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The library's CACHING. None, so that nothing is cached, without PostgreSQL and Redis."""
+    if config["engine"] != "postgresql" or not config["cache"]:
+        return None
+    return {"RELEASE": _release(), "IN_PROCESS_BYTES": IN_PROCESS_BYTES}
+
+
+def _release() -> str:
+    """The commit that is deployed, "" in a checkout: fragments of another one are not shown."""
+    try:
+        return str(json.loads(RELEASE.read_text())["commit"])
+    except FileNotFoundError:
+        return ""
 
 
 def _postgresql(given: dict[str, Any]) -> dict[str, Any]:

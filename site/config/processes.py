@@ -18,12 +18,14 @@ logger = logging.getLogger(__name__)
 def start() -> None:
     """For wsgi.py and Celery's worker_init. Commands and tests never call it."""
     _count_together()
+    from caching import metrics as caching_metrics
     from routers import catalog
     from routers.health import metrics
     from routers.shard_map import watch
 
     catalog.guard()
     metrics.start()
+    caching_metrics.start()
     watch.start()
 
 

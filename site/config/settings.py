@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from config import cluster
+from config import cluster, toolbar
 
 SITE = Path(__file__).resolve().parents[1]
 CLUSTER = cluster.load()
 
 SECRET_KEY = CLUSTER["secret_key"]
 SECRET_KEY_FALLBACKS = cluster.secret_key_fallbacks(CLUSTER)
-DEBUG = CLUSTER["debug"]
+DEBUG = CLUSTER["debug"] or os.environ.get("FULCRUM_DEBUG") == "1"
 ALLOWED_HOSTS = CLUSTER["allowed_hosts"]
 PUBLIC_URL = CLUSTER["public_url"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
@@ -25,9 +25,13 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "routers",
     "config.admin.SiteAdminConfig",  # behind routers, whose header it takes
+    "caching",
     "accounts",
     "tasks",
     "assessments",
+    "prepared",
+    "contests",
+    "front",
     "demo",
     "console",
 ]
@@ -45,6 +49,11 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "routers.middleware.AccountMiddleware",
 ]
+if toolbar.is_wanted(DEBUG):
+    INSTALLED_APPS += [toolbar.APP]
+    MIDDLEWARE.insert(MIDDLEWARE.index("config.outage.OutageMiddleware"), toolbar.MIDDLEWARE)
+    DEBUG_TOOLBAR_PANELS = toolbar.PANELS
+    INTERNAL_IPS = ["127.0.0.1"]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
@@ -77,6 +86,7 @@ SHARDING = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = cluster.caches(CLUSTER)
+CACHING = cluster.caching(CLUSTER)
 
 # People
 AUTH_USER_MODEL = "accounts.User"
@@ -125,6 +135,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULE = {
     # Expires, so that sweeps do not pile up while no worker runs.
     "sweep": {"task": "assessments.jobs.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "boards": {
+        "task": "contests.jobs.renew_boards",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
 }
 
 LOGGING = {

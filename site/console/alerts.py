@@ -2,21 +2,24 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from django.core.cache import cache
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from console.monitors import Monitor, MonitorSilent, ask, ask_each
 
-__all__ = ["Alert", "Alerts", "alerts"]
+__all__ = ["Alert", "Alerts", "alerts", "last_heard"]
 
 SEVERITIES = ("page", "warn")
 """Worst first: infra/templates/prometheus_rules.yml.j2 says what they mean."""
 
 CHAPTER = re.compile(r"ansible/RUNBOOKS\.md#([a-z0-9-]+)")
 PLACES = ("shard", "database", "host", "instance", "job")
+LAST_SECONDS = 900  # so long the last answer is worth showing while no monitor answers
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,21 @@ class Alert:
         return (not self.firing, severity, since, self.name)
 
 
+LAST = f"console:alerts:{','.join(each.name for each in fields(Alert))}"
+"""Where the last answer is, for all processes. A release with another Alert has another place."""
+
+
 @dataclass(frozen=True)
 class Alerts:
-    """All alerts, worst first; `silent`: URL → why that monitor says nothing."""
+    """All alerts, worst first; `silent`: URL → why that monitor says nothing.
+
+    `heard_at`: when a monitor said this, where none answers now; None where none has lately.
+    """
 
     found: list[Alert]
     monitors: int
     silent: dict[str, str]
+    heard_at: datetime | None = None
 
     @property
     def firing(self) -> int:
@@ -68,11 +79,23 @@ class Alerts:
 
 
 def alerts() -> Alerts:
-    """What all monitors say. Several that say the same count once. Never raises."""
+    """What all monitors say, or said last. Several that say the same count once. Never raises."""
     answers = ask_each(_alerts_of)
     silent = {url: str(said) for url, said in answers.items() if isinstance(said, MonitorSilent)}
+    if not answers:
+        return Alerts([], 0, {})
+    if len(silent) == len(answers):
+        return last_heard(silent)
     said = [alert for found in answers.values() if isinstance(found, list) for alert in found]
-    return Alerts(sorted(_merged(said), key=lambda alert: alert.rank), len(answers), silent)
+    found = sorted(_merged(said), key=lambda alert: alert.rank)
+    cache.set(LAST, (timezone.now(), found), LAST_SECONDS)
+    return Alerts(found, len(answers), silent)
+
+
+def last_heard(silent: dict[str, str]) -> Alerts:
+    """While all monitors are silent: one late answer takes no alert from before the operator."""
+    heard_at, found = cache.get(LAST) or (None, [])
+    return Alerts(found, len(silent), silent, heard_at)
 
 
 def _alerts_of(monitor: Monitor) -> list[Alert]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from console.alerts import Alerts, alerts
+from console.alerts import Alerts, alerts, last_heard
 from console.aside import Aside
 from console.databases import Figures, Look, Pool, look
 from console.history import CHARTS, Line, Points, history, line
@@ -49,7 +49,7 @@ def live() -> dict[str, Any]:
     asked_alerts, asked_history = Aside(alerts), Aside(history)
     accounts = _accounts.get()  # takes the map too, if nobody has
     seen = look()
-    told = asked_alerts.answer(MONITOR_SECONDS) or _all_silent()
+    told = asked_alerts.answer(MONITOR_SECONDS) or _no_answer()
     hour = asked_history.answer(MONITOR_SECONDS)
     troubles = [*_troubles(seen, told)]
     return {
@@ -115,7 +115,8 @@ def _verdict(seen: Look, told: Alerts, troubles: list[str]) -> tuple[str, str]:
     shards = f"{answering} of {len(seen.shards)} shards answer"
     if told.found:
         says = f"{told.firing} firing, {told.pending} pending. {shards}."
-        return "bad" if told.firing or troubles else "watch", f"Alerts: {says}"
+        whose = "Alerts" if told.is_known else "Alerts, as a monitor last said"
+        return "bad" if told.firing or troubles else "watch", f"{whose}: {says}"
     if troubles:
         away = answering < len(seen.shards) or seen.catalog.error is not None
         return "bad" if away else "watch", f"Not all is well. {shards}."
@@ -130,9 +131,8 @@ def _sum(numbers: Any) -> Any:
     return sum(known) if known else None
 
 
-def _all_silent() -> Alerts:
-    silent = {monitor["url"]: "no answer" for monitor in monitors()}
-    return Alerts([], len(silent), silent)
+def _no_answer() -> Alerts:
+    return last_heard({monitor["url"]: "no answer" for monitor in monitors()})
 
 
 def _count_accounts() -> dict[str, Any]:

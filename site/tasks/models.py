@@ -2,14 +2,17 @@
 
 from django.db import models
 
+from caching.mixins import CachingReferenceMixin
 from routers.models import ReferenceModel
 
 
-class Task(ReferenceModel):
+class Task(CachingReferenceMixin, ReferenceModel):
     """An output-only task: the candidate gets an input file and submits the outputs.
 
     The code that makes inputs and checks outputs is `tasks.library`, found by `slug`.
     """
+
+    cache_in_process = True  # read by every page of a candidate, written when it is loaded
 
     slug = models.SlugField(unique=True)
     title = models.CharField(max_length=100)
@@ -25,8 +28,10 @@ class Task(ReferenceModel):
         return self.title
 
 
-class Country(ReferenceModel):
+class Country(CachingReferenceMixin, ReferenceModel):
     """A country by its ISO 3166 code."""
+
+    cache_in_process = True
 
     code = models.CharField(primary_key=True, max_length=2)
     name = models.CharField(max_length=100)

@@ -16,6 +16,7 @@ from tests.bench.fragments import fragments_table
 from tests.bench.matrix import matrix_table
 from tests.bench.memory import memory_table
 from tests.bench.migrating import migrating_table
+from tests.bench.moves import moves_table
 from tests.bench.ownership import ownership_table
 from tests.bench.pages import pages_table
 from tests.bench.replicas import replicas_table
@@ -34,6 +35,7 @@ PARTS: dict[str, Callable[..., Table]] = {
     "fragments": fragments_table,
     "stampede": stampede_table,
     "ownership": ownership_table,
+    "moves": moves_table,
     "migrating": partial(migrating_table, rounds=3),
     "startup": startup_table,
     "seeding": seeding_table,

@@ -9,16 +9,20 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.variants import CHECKOUT, PYTHONPATH
 
-START_SECONDS = 60
+START_SECONDS = 120
+END_SECONDS = 60  # gunicorn gives requests 30 s to end
+EXPECT_MS = 30_000  # a busy machine is slow, and nothing of it wrong
+APPLICATION = "config.wsgi"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -54,22 +58,46 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site, migrated, seeded and answering."""
-    folder = tmp_path_factory.mktemp("site")
-    port = _free_port()
-    environment = _environment(folder, f"http://127.0.0.1:{port}")
-    for command in (["migrate_shards"], ["load_tasks"]):
-        _run([sys.executable, "-m", "django", *command], environment)
-    seeded = json.loads(_run([sys.executable, "-c", SEED], environment))
-    gunicorn = [sys.executable, "-m", "gunicorn", "config.wsgi", "--no-control-socket"]
-    gunicorn += ["--bind", f"127.0.0.1:{port}", "--threads", "4"]
-    with (folder / "gunicorn.log").open("w") as log:
-        server = subprocess.Popen(gunicorn, env=environment, cwd=CHECKOUT, stdout=log, stderr=log)
+    with running(tmp_path_factory.mktemp("site"), [SEED]) as made:
+        yield made
+
+
+@contextmanager
+def running(
+    folder: Path, seeds: list[str], application: str = APPLICATION, **config: Any
+) -> Iterator[Site]:
+    """A site on databases in `folder`; `config`: more of site.json.
+
+    Each of `seeds` is a program; what the first prints is the site's `seeded`. The port is held
+    from the first on, so that nobody takes it before gunicorn has it.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        environment = _environment(folder, url, config)
+        for command in (["migrate_shards"], ["load_tasks"]):
+            _run([sys.executable, "-m", "django", *command], environment)
+        said = [_run([sys.executable, "-c", seed], environment) for seed in seeds]
+        with _served(listener, application, environment, folder / "gunicorn.log") as server:
+            _wait_for(server, f"{url}/login/", folder / "gunicorn.log")
+            yield Site(url, json.loads(said[0]))
+
+
+@contextmanager
+def _served(
+    listener: socket.socket, application: str, environment: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    number = listener.fileno()
+    gunicorn = [sys.executable, "-m", "gunicorn", application, "--no-control-socket"]
+    gunicorn += ["--bind", f"fd://{number}", "--threads", "4"]
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            gunicorn, env=environment, cwd=CHECKOUT, stdout=out, stderr=out, pass_fds=[number]
+        )
     try:
-        _wait_for(server, f"http://127.0.0.1:{port}/login/", folder / "gunicorn.log")
-        yield Site(f"http://127.0.0.1:{port}", seeded)
+        yield server
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=END_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +109,7 @@ def site_url(site: Site) -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
+    expect.set_options(timeout=EXPECT_MS)
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.fail("No chromium on this machine. `apt-get install chromium` brings it.")
@@ -113,13 +142,13 @@ def log_in(page: Page, site: Site, email: str = "owner@example.com") -> None:
     page.wait_for_url(lambda url: "/login/" not in url)
 
 
-def _environment(folder: Path, url: str) -> dict[str, str]:
+def _environment(folder: Path, url: str, more: dict[str, Any]) -> dict[str, str]:
     names = [f"shard{number:02}" for number in range(1, 5)]
     shards = {
         name: {"name": str(folder / f"{name}.sqlite3"), "number": number}
         for number, name in enumerate(names, start=1)
     }
-    config: dict[str, Any] = {
+    config = {
         "engine": "sqlite",
         "secret_key": "only for the browser tests, and long enough to be taken",
         "debug": False,
@@ -129,6 +158,7 @@ def _environment(folder: Path, url: str) -> dict[str, str]:
         "databases": {"default": {"name": str(folder / "catalog.sqlite3")}, **shards},
         "cache": None,
         "broker": None,
+        **more,
     }
     (folder / "site.json").write_text(json.dumps(config))
     return {
@@ -147,18 +177,12 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own http address
+            with urllib.request.urlopen(url, timeout=10):  # noqa: S310 - our own http address
                 return
         except OSError:
             time.sleep(0.05)

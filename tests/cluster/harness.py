@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import psycopg2
 import redis
 
 from tests.variants import CHECKOUT
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 T = TypeVar("T")
 
 
 def eventually(ask: Callable[[], T]) -> T:
-    """Ask until the answer is true, for a minute at most; an error is an answer too."""
+    """Ask until the answer is true, until DEADLINE; an error is an answer too."""
     deadline = time.monotonic() + DEADLINE
     while True:
         error: Exception | None = None
@@ -77,6 +78,12 @@ class Cluster:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def kill_supervisor(self) -> None:
+        """kill -9, and it is gone."""
+        supervisor = psutil.Process(int((self.root / "run" / "supervisord.pid").read_text()))
+        supervisor.kill()
+        psutil.wait_procs([supervisor], timeout=DEADLINE)
+
     def wait_for_another(self, name: str, pid: int) -> None:
         """Wait until `name` is well again in a new process."""
         eventually(lambda: (row := self.rows()[name])["healthy"] and row["pid"] != pid)
@@ -97,7 +104,7 @@ class Cluster:
         for key in ("number", "replica_of"):
             settings.pop(key, None)
         settings["dbname"] = settings.pop("name")
-        connection = psycopg2.connect(**settings, connect_timeout=5)
+        connection = psycopg2.connect(**settings, connect_timeout=20)
         connection.autocommit = True
         return connection
 
@@ -112,7 +119,7 @@ class Cluster:
 
     def redis(self, purpose: str) -> "redis.Redis":
         """A client of the cache or the broker."""
-        return redis.Redis.from_url(self.config()[purpose], socket_timeout=5)
+        return redis.Redis.from_url(self.config()[purpose], socket_timeout=20)
 
     def files(self) -> dict[str, tuple[int, int]]:
         """Path → inode and modification time, of configuration, secrets and stamps."""

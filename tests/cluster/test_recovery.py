@@ -1,7 +1,6 @@
 """kill -9 of anything: it comes back by itself, and what was acknowledged is still there."""
 
 import os
-import signal
 from contextlib import closing
 
 import psutil
@@ -47,19 +46,24 @@ def test_queued_tasks_survive_a_killed_broker_and_cached_pages_need_not(fragile:
 
 def test_up_takes_over_from_a_killed_supervisor_and_never_runs_two(fragile: Cluster) -> None:
     before = fragile.pids()
-    os.kill(int((fragile.root / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+    fragile.kill_supervisor()
     assert "orphaned" in fragile.rows()["shard01"]["health"]
     assert "stop processes whose supervisor was killed" in fragile.up()
     assert not [pid for pid in before.values() if psutil.pid_exists(pid)]
     assert set(SERVERS) <= fragile.pids().keys()
-    directory = str(fragile.root / "postgres" / "shard01")
-    commands = (process.info["cmdline"] for process in psutil.process_iter(["cmdline"]))
-    assert len([command for command in commands if directory in (command or [])]) == 1
+    assert len(postmasters(str(fragile.root / "postgres" / "shard01"))) == 1
+
+
+def postmasters(directory: str) -> set[int]:
+    """Those that serve this directory; their children have the same words at their very first."""
+    processes = psutil.process_iter(["cmdline", "ppid"])
+    found = {p.pid: p.info["ppid"] for p in processes if directory in (p.info["cmdline"] or [])}
+    return {pid for pid, parent in found.items() if parent not in found}
 
 
 def test_down_stops_what_a_killed_supervisor_left(fragile: Cluster) -> None:
     before = fragile.pids()
-    os.kill(int((fragile.root / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+    fragile.kill_supervisor()
     fragile.run("down")
     assert not [pid for pid in before.values() if psutil.pid_exists(pid)]
     assert "Nothing runs." in fragile.run("down")

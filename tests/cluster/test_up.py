@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import CHECKOUT, Cluster
+from tests.cluster.harness import CHECKOUT, Cluster, eventually
 
 
 def test_up_again_changes_nothing(fragile: Cluster) -> None:
@@ -44,26 +44,31 @@ def test_a_setting_that_can_be_reloaded_is(fragile: Cluster, tmp_path: Path) -> 
     said = variant(fragile, tmp_path, ("fsync: false", "fsync: true")).up()
     assert "reload shard01: its configuration changed" in said
     assert "reload shard01_replica: its configuration changed" in said
-    assert setting(fragile, "shard01", "fsync") == "on"
+    eventually(lambda: setting(fragile, "shard01", "fsync") == "on")
     assert fragile.pids() == before
     fragile.up()
-    assert setting(fragile, "shard01", "fsync") == "off"
+    eventually(lambda: setting(fragile, "shard01", "fsync") == "off")
 
 
 def test_a_pool_size_is_reloaded(fragile: Cluster, tmp_path: Path) -> None:
     before = fragile.pids()
     assert "reload pooler" in variant(fragile, tmp_path, ("pool_size: 20", "pool_size: 19")).up()
-    cursor = fragile.pooler().cursor()
-    cursor.execute("SHOW CONFIG")
-    assert {row[0]: row[1] for row in cursor.fetchall()}["default_pool_size"] == "19"
+    eventually(lambda: pool_size(fragile) == "19")
     assert fragile.pids() == before
+
+
+def pool_size(fragile: Cluster) -> str:
+    """What the running pooler says."""
+    with contextlib.closing(fragile.pooler()) as console, console.cursor() as cursor:
+        cursor.execute("SHOW CONFIG")
+        return str({row[0]: row[1] for row in cursor.fetchall()}["default_pool_size"])
 
 
 def test_a_limit_of_memory_is_reloaded(fragile: Cluster, tmp_path: Path) -> None:
     before = fragile.pids()
     variant(fragile, tmp_path, ("maxmemory: 128mb", "maxmemory: 127mb")).up()
     with fragile.redis("cache") as cache:
-        assert cache.config_get("maxmemory") == {"maxmemory": str(127 * 2**20)}
+        eventually(lambda: cache.config_get("maxmemory") == {"maxmemory": str(127 * 2**20)})
     assert fragile.pids() == before
 
 

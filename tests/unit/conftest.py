@@ -16,6 +16,8 @@ import pytest
 from tests.unit.databases import CONFIG
 from tests.variants import PYTHONPATH
 
+PATIENCE_SECONDS = 20
+
 
 def run_as_owner(*command: str) -> None:
     """Run `manage.py COMMAND` on the same databases with the owner's role, under these settings."""
@@ -48,6 +50,19 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that answer late are there: only what a test takes away is away."""
+    from routers import deadline
+    from routers.health import pools, readiness
+    from routers.shard_map import announce
+
+    monkeypatch.setattr(deadline, "CONNECT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(readiness, "ANSWER_SECONDS", float(PATIENCE_SECONDS))
+    monkeypatch.setattr(pools, "CONNECT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(announce, "ANSWER_SECONDS", 5.0)  # so long a frozen Redis is waited for
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""`manage.py shards init | status | owned SHARD | where ACCOUNT | top | check`."""
+"""`manage.py shards init | status | tell | owned | where | top | check | move | moves`."""
 
 import json
 from typing import Any
@@ -15,6 +15,7 @@ from routers.inspection.largest import NEWEST_ROWS, largest_accounts
 from routers.inspection.owned import owned_by
 from routers.inspection.status import shard_statuses
 from routers.inspection.tables import load_table, problem_table, status_table
+from routers.moving import command
 from routers.ownership.telling import tell, tell_new
 from routers.shard_map import SLOTS, ShardMap, current_map, publish_map, refresh_map
 
@@ -43,7 +44,11 @@ class Command(BaseCommand):
         check.add_argument(
             "--links", action="store_true", help="read all references between sharded rows too"
         )
-        for action in (status, tell, owned, where, top, check):
+        move = actions.add_parser("move", help="take accounts to another shard while in use")
+        command.add_arguments(move)
+        moves = actions.add_parser("moves", help="the newest moves, and those under way")
+        moves.add_argument("--limit", type=int, default=20)
+        for action in (status, tell, owned, where, top, check, move, moves):
             action.add_argument("--json", action="store_true", help="for a program")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
@@ -136,6 +141,14 @@ class Command(BaseCommand):
             self.stdout.write(f"{shards} shards are as version {version} of the map says.")
         if problems:
             raise SystemExit(1)
+
+    def _move(self, options: dict[str, Any]) -> None:
+        accounts = [_account(given) for given in options["accounts"]]
+        if not command.run(accounts, options, self.stdout):  # type: ignore[arg-type]
+            raise SystemExit(1)
+
+    def _moves(self, options: dict[str, Any]) -> None:
+        command.show_moves(options, self.stdout)  # type: ignore[arg-type]
 
     def _as_json(self, found: object) -> None:
         self.stdout.write(json.dumps(found))

@@ -1,6 +1,7 @@
 // Keeps the console new: each part is asked for again, and only the sections that changed are put in.
 
 const MOST_SECONDS = 60;
+const PATIENCE_MS = 30_000; // for an answer: a site that hangs says nothing of it
 const stale = document.querySelector("[data-stale]");
 const said = document.querySelector("[data-said]");
 
@@ -16,15 +17,22 @@ function parsed(html) {
 
 const REACHABLE = "a, button, summary, [tabindex]";
 
+// What can have the focus: the section itself too, once it has lost its last link.
+function reachable(section) {
+  return [section, ...section.querySelectorAll(REACHABLE)];
+}
+
 // A section that holds the focus keeps it: at the same link, or else at the one in its place.
 function refocus(fresh, before, at) {
-  const after = [...fresh.querySelectorAll(REACHABLE)];
+  const after = reachable(fresh);
   const same = after.find((each) => each.outerHTML === before[at].outerHTML);
-  (same ?? after[Math.min(at, after.length - 1)])?.focus({ preventScroll: true });
+  const next = same ?? after[Math.min(at, after.length - 1)];
+  if (next === fresh) fresh.tabIndex = -1;
+  next.focus({ preventScroll: true });
 }
 
 function put(former, fresh) {
-  const before = [...former.querySelectorAll(REACHABLE)];
+  const before = reachable(former);
   const at = before.indexOf(document.activeElement);
   const scrolled = [...former.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
   former.replaceWith(fresh);
@@ -53,20 +61,28 @@ function announce(before) {
 }
 
 async function asked(address) {
-  const answer = await fetch(address, { headers: { "X-Requested-With": "fetch" }, cache: "no-cache" });
+  const headers = { "X-Requested-With": "fetch" };
+  const answer = await fetch(address, { headers, cache: "no-cache", signal: AbortSignal.timeout(PATIENCE_MS) });
   if (answer.status === 403 || answer.status === 404) throw new Error("You are not logged in any more: load the page again.");
   if (!answer.ok) throw new Error("The site does not answer.");
   return answer.text();
+}
+
+function reason(error) {
+  if (error instanceof TypeError) return "The site cannot be reached.";
+  return error.name === "TimeoutError" ? "The site does not answer." : error.message;
 }
 
 function watch(box) {
   const seconds = Number(box.dataset.seconds);
   let wait = seconds;
   let timer = 0;
+  let asking = false;
   let texts = new Map(sections(box).map((section) => [section.dataset.section, section.outerHTML]));
   const look = async () => {
+    if (document.hidden || asking) return; // whoever asks already looks again by itself
     clearTimeout(timer);
-    if (document.hidden) return;
+    asking = true;
     try {
       const before = document.querySelector("[data-verdict]").textContent;
       texts = renew(box, texts, await asked(box.dataset.part));
@@ -75,13 +91,14 @@ function watch(box) {
       stale.hidden = true;
     } catch (error) {
       wait = Math.min(wait * 2, MOST_SECONDS);
-      const reason = error instanceof TypeError ? "The site cannot be reached." : error.message;
-      stale.textContent = `What you see is not new any more. ${reason}`;
+      stale.textContent = `What you see is not new any more. ${reason(error)}`;
       stale.hidden = false;
     }
+    asking = false;
     timer = setTimeout(look, wait * 1000);
   };
   document.addEventListener("visibilitychange", look);
+  window.addEventListener("online", look);
   timer = setTimeout(look, wait * 1000);
 }
 

@@ -14,6 +14,11 @@ def shard_map() -> None:
     """In the place of the other unit tests' fixture of this name, which needs settings."""
 
 
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """Likewise."""
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Cluster:
     """The example inventory's, with secrets of its own."""

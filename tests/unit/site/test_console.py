@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Account, User
-from console import busiest, databases, history, live, slots, views
+from console import busiest, databases, history, live, monitors, slots, views
 from console.kept import Kept
 from console.runbooks import chapters
 from routers import SLOTS, ShardMap, account_context
@@ -25,7 +25,13 @@ from routers.health import readiness
 from routers.inspection.reading import Reader
 from routers.shard_map import use_map
 from tests.unit.conftest import CONFIG
-from tests.unit.site.console_prometheus import Prometheus, alert, certificates, served
+from tests.unit.site.console_prometheus import (
+    PATIENCE_SECONDS,
+    Prometheus,
+    alert,
+    certificates,
+    served,
+)
 from tests.unit.site.pages_support import counted_queries, log_in, text_of
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -46,6 +52,8 @@ def forget() -> None:
 def anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is counted in a thread: it would not see the test's rows."""
     monkeypatch.setattr(busiest, "begin", lambda: None)
+    monkeypatch.setattr(databases, "SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(databases, "POOLER_SECONDS", PATIENCE_SECONDS)
     forget()
     yield
     forget()
@@ -58,7 +66,11 @@ def staff(client: Client, account: Account) -> Client:
 
 
 @pytest.fixture
-def prometheus(tmp_path: Path, settings: Any) -> Iterator[Prometheus]:
+def prometheus(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Prometheus]:
+    monkeypatch.setattr(monitors, "SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(live, "MONITOR_SECONDS", PATIENCE_SECONDS)
     with served(certificates(tmp_path)) as running:
         settings.CLUSTER = {**settings.CLUSTER, "monitors": [running.monitor]}
         yield running
@@ -153,6 +165,23 @@ def test_silence_of_the_monitor_is_no_silence_of_alerts(
     assert f"monitor {prometheus.url}: " in shown
     assert "Nothing fires" not in shown
     assert prometheus.monitor["password"] not in shown
+
+
+@pytest.mark.parametrize("fires", [True, False])
+def test_what_a_monitor_said_last_is_shown_with_its_time(
+    staff: Client, prometheus: Prometheus, fires: bool
+) -> None:
+    prometheus.alerts = [alert("ReplicaLags", summary="is behind")] * fires
+    part(staff)
+    views.PARTS["live"].forget()
+    prometheus.fault = "garbage"
+    shown = part(staff)
+    assert ("is behind" in shown) == fires
+    assert ("Alerts, as a monitor last said: 1 firing" in shown) == fires
+    assert ("UTC</time> it was this." in shown) == fires
+    assert ("UTC</time> nothing did, and nothing was about to." in shown) == (not fires)
+    assert "No monitor answers, so nobody knows what fires now" in shown
+    assert "Nothing fires" not in shown
 
 
 def test_a_shard_that_is_away_is_said_and_the_others_shown(

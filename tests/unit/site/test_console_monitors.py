@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 
 from console import history, monitors
-from console.alerts import alerts
+from console.alerts import alerts, last_heard
 from console.history import CHARTS, HOUR, line
-from tests.unit.site.console_prometheus import Prometheus, alert, certificates, served
+from tests.unit.site.console_prometheus import (
+    PATIENCE_SECONDS,
+    Prometheus,
+    alert,
+    certificates,
+    served,
+)
 
 FAULTS = {
     "slow": "no answer within",
@@ -40,12 +47,14 @@ def second(folder: Path) -> Iterator[Prometheus]:
 
 @pytest.fixture(autouse=True)
 def known(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Says which monitors the site knows of; a second is long enough for those of a test."""
-    monkeypatch.setattr(monitors, "SECONDS", 1.0)
+    """Says which monitors the site knows of."""
+    monkeypatch.setattr(monitors, "SECONDS", PATIENCE_SECONDS)
+    cache.clear()
     history._kept.forget()
     yield lambda *them: setattr(
         settings, "CLUSTER", {**settings.CLUSTER, "monitors": [each.monitor for each in them]}
     )
+    cache.clear()
     history._kept.forget()
 
 
@@ -94,8 +103,14 @@ def test_two_monitors_say_it_once(first: Prometheus, second: Prometheus, known: 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_monitor_at_fault_hides_nothing_of_the_other(
-    first: Prometheus, second: Prometheus, known: Any, fault: str
+    first: Prometheus,
+    second: Prometheus,
+    known: Any,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if fault == "slow":
+        monkeypatch.setattr(monitors, "SECONDS", 6.0)  # enough for the other
     first.fault, second.alerts = fault, [alert("Down")]
     known(first, second)
     said = alerts()
@@ -112,6 +127,23 @@ def test_a_monitor_that_is_away(first: Prometheus, folder: Path, known: Any) -> 
     said = alerts()
     assert said.silent[gone.url].startswith("away: ")
     assert not said.is_known
+
+
+def test_what_was_said_last_stays_while_nobody_answers(
+    first: Prometheus, second: Prometheus, known: Any
+) -> None:
+    first.alerts = [alert("Down")]
+    known(first, second)
+    said = alerts()
+    assert said.heard_at is None
+    first.fault = second.fault = "error"
+    after = alerts()
+    assert (after.found, after.is_known, len(after.silent)) == (said.found, False, 2)
+    assert after.heard_at is not None
+    assert alerts().heard_at == after.heard_at, "when it was said, not when nobody answered"
+    assert last_heard({first.url: "no answer"}).found == said.found
+    first.fault, first.alerts = "", []
+    assert (alerts().found, alerts().heard_at) == ([], None)
 
 
 def test_another_password_is_named_with_the_cure(first: Prometheus, known: Any) -> None:

@@ -6,15 +6,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 
 from console import history, monitors
 from console.alerts import alerts
 from console.history import CHARTS, HOUR
-from tests.unit.site.console_prometheus import PASSWORD, USER, certificates
+from tests.unit.site.console_prometheus import PASSWORD, PATIENCE_SECONDS, USER, certificates
 from tests.variants import CHECKOUT
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +24,8 @@ pytestmark = pytest.mark.skipif(
     reason="Debian's package prometheus is not installed",
 )
 ROLE = CHECKOUT / "ansible" / "roles" / "monitoring" / "files"
-START_SECONDS = 30
+START_SECONDS = 120
+PORTS = range(31_300, 31_400)
 STEP = 15
 RULES = """
 groups:
@@ -79,14 +82,19 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
         yield monitor
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
 
 
 @pytest.fixture(autouse=True)
-def known(prometheus: dict[str, str], settings: Any) -> Iterator[None]:
+def known(
+    prometheus: dict[str, str], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    monkeypatch.setattr(monitors, "SECONDS", PATIENCE_SECONDS)
+    cache.clear()
     settings.CLUSTER = {**settings.CLUSTER, "monitors": [prometheus]}
     history._kept.forget()
     yield
+    cache.clear()
     history._kept.forget()
 
 
@@ -102,9 +110,11 @@ def figures() -> Iterator[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Not one of those that the kernel gives to anybody, and would before Prometheus has it."""
+    for port in PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError(f"no port of {PORTS} is free")
 
 
 def wait_for_rules(monitor: dict[str, str], server: subprocess.Popen[bytes], log: Path) -> None:

@@ -23,7 +23,7 @@ class RedisServer:
 
     @property
     def client(self) -> Any:
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(port=self.port, socket_timeout=30)
 
     def start(self, *more: str) -> None:
         """With further options of redis-server."""
@@ -32,15 +32,15 @@ class RedisServer:
         log = (self.directory / "redis.log").open("ab")
         self.process = subprocess.Popen(["redis-server", *options], stdout=log, stderr=log)
         log.close()
-        deadline = monotonic() + 10
+        deadline = monotonic() + 60
         while monotonic() < deadline:
             try:
                 with self.client as client:
                     client.ping()
                 return
-            except redis.ConnectionError:
+            except (redis.ConnectionError, redis.TimeoutError):
                 sleep(0.01)
-        raise TimeoutError(f"no Redis on {self.port} after 10 s")
+        raise TimeoutError(f"no Redis on {self.port} after 60 s")
 
     def kill(self) -> None:
         assert self.process is not None
@@ -48,7 +48,7 @@ class RedisServer:
             return
         os.kill(self.process.pid, signal.SIGCONT)
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

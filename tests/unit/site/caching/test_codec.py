@@ -60,7 +60,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize("value", ODD)
 def test_what_is_not_plain_is_not_kept(value: Any) -> None:
     with pytest.raises(NotPlain):
         pack_column([None, value])

@@ -40,8 +40,8 @@ def rename(book: Book, name: str = "new") -> None:
 
 
 def hits_again(book: Book, name: str) -> bool:
-    """Whether there is a hit within five seconds; every answer on the way has to be right."""
-    before, deadline = asked().get("hit", 0), monotonic() + 5
+    """Whether there is a hit within half a minute; every answer on the way has to be right."""
+    before, deadline = asked().get("hit", 0), monotonic() + 30
     while asked().get("hit", 0) == before and monotonic() < deadline:
         assert title(book) == name
         sleep(0.01)
@@ -89,7 +89,7 @@ def test_redis_away_for_the_writer_alone(book: Book, monkeypatch: Any) -> None:
         assert title(book) == elsewhere(lambda: title(book)) == "new"
         began = monotonic()
         rename(book, "newer")  # it is off, and everybody knows
-        assert monotonic() - began < 5
+        assert monotonic() - began < 60
         assert title(book) == "newer"
     assert hits_again(book, "newer")
 
@@ -146,7 +146,7 @@ def test_redis_that_hangs_costs_a_moment_and_then_nothing(book: Book, cached: Re
         for _ in range(5):
             assert title(book) == "old"
         assert wire.is_resting() or monotonic() - began > 0.2
-        assert first < 5
+        assert first < 60
         rename(book)
         assert title(book) == "new"
     assert title(book) == elsewhere(lambda: title(book)) == "new"

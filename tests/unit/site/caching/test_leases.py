@@ -119,7 +119,7 @@ def test_how_long_a_database_that_did_not_say_is_left_alone(
 
     service.forget()
     with monkeypatch.context() as patched:
-        patched.setattr(service, "_ask", fails)
+        patched.setattr(service, "ask", fails)
         began = clock.now()
         assert service.current(shard_of(ONE), renew=True) == ""
         until = service._leases[shard_of(ONE)].until

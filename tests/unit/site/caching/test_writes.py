@@ -12,6 +12,7 @@ import caching
 from caching import service
 from caching.statements import is_read
 from routers import account_atomic, account_context, all_accounts, shard_of
+from routers.moving.signals import account_moved
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Author, Book, Cover, Publisher, Tag, Tagging
 from tests.unit.site.caching.support import ONE, TWO, asked, elsewhere
@@ -225,6 +226,15 @@ def test_bump_and_touch_tell_of_what_nobody_saw(shelf: None) -> None:
     with account_atomic(), connections[shard_of(ONE)].cursor() as cursor:
         cursor.cursor.execute("UPDATE shelf_book SET copies = 9")
         caching.touch()
+    by_cache, past_it = everything()
+    assert by_cache == past_it
+
+
+def test_an_account_that_has_moved_is_told_of(shelf: None) -> None:
+    warm()
+    with connections[shard_of(ONE)].cursor() as cursor:
+        cursor.cursor.execute("UPDATE shelf_book SET copies = 8")
+    account_moved.send(sender=None, account_id=ONE, source="shard01", target="shard02")
     by_cache, past_it = everything()
     assert by_cache == past_it
 

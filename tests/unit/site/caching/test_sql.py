@@ -1,0 +1,40 @@
+"""What the cache asks for its own sake."""
+
+import time
+
+import pytest
+
+from caching import service
+from caching.clock import now
+from caching.sql import ask
+from routers import catalog
+from routers.conf import CATALOG
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalog did not answer a moment ago."""
+    monkeypatch.setattr(catalog.contact, "retry_at", time.monotonic() + 60)
+    monkeypatch.setattr(catalog.contact, "error", "no answer")
+    monkeypatch.setattr(catalog.contact, "made", lambda: None)  # as if nobody had reached it
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_a_catalog_that_is_away_is_not_asked_again(away: None) -> None:
+    with pytest.raises(catalog.CatalogAway, match="no answer"):
+        ask(CATALOG, "no SQL at all")
+    assert service._renewed(CATALOG).identity == ""
+    assert service._renewed(CATALOG).until > now()
+
+
+def test_who_insists_is_not_stopped_by_what_is_asked_inside(db_for_real: None, away: None) -> None:
+    """The watcher of the map insists, and what it asks may ask the cache."""
+
+    def asks_again() -> list[str]:
+        return list(map(catalog.ask_catalog, (lambda: "one", lambda: "two")))
+
+    with pytest.raises(catalog.CatalogAway):
+        asks_again()
+    assert catalog.ask_catalog(asks_again, even_if_away=True) == ["one", "two"]
+    with pytest.raises(catalog.CatalogAway):
+        asks_again()
