@@ -75,7 +75,7 @@ Where it is, from what a project uses down to the wire
     remember, reads, stampede                           one question: a hit, or who computes it
     entries, rows, plainness, codec                     an answer as bytes
     writes, statements, transactions                    what is written, and its COMMIT
-    places, store, scripts, local, service              rules 1 to 11 on Redis, here, in PostgreSQL
+    places, store, scripts, local, service, sql         rules 1 to 11 on Redis, here, in PostgreSQL
     wire, line, servers, redis_*                        connections
     counts, totals, report, inventory, metrics, panel   what the cache did
     checks, template_checks                             what is wrong before anybody asks
