@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from assessments.models import Answer, Candidate, Test, TestSession, TestTask
 from assessments.selectors import credits_used, maximum_points
+from assessments.signals import session_started, session_starting
 from routers import account_atomic
 from routers.transactions import account_on_commit
 from tasks.library import MAX_OUTPUT_BYTES, SubmissionTooLarge
@@ -87,8 +88,10 @@ def session_start(
             session.deadline = session.started_at + timedelta(minutes=session.test.minutes)
             session.country = country
             session.maximum = maximum_points(session)
+            session_starting.send(TestSession, session=session)
             changed = ["status", "started_at", "deadline", "country", "maximum"]
             session.save(update_fields=changed)
+            account_on_commit(lambda: session_started.send_robust(TestSession, session=session))
         elif session.status != Status.STARTED:
             raise SessionClosed("This session has been finished. It cannot be started again.")
     return session

@@ -3,12 +3,14 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from assessments import candidate_views, views
+from assessments.states import report_state
 
 app_name = "assessments"
 account_pages: list[URLPattern | URLResolver] = [
     path("", views.dashboard, name="dashboard"),
     path("sessions/", views.sessions, name="sessions"),
     path("sessions/<slug:code>/", views.report, name="report"),
+    path("sessions/<slug:code>/state.json", report_state, name="report_state"),
     path("sessions/<slug:code>/<slug:task_slug>.txt", views.answer_output, name="answer_output"),
     path("invite/", views.invite, name="invite"),
     path("invite/csv/", views.invite_csv, name="invite_csv"),

@@ -11,6 +11,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 __all__ = [
     "caches",
@@ -101,6 +103,7 @@ def caches(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "CLIENT_CLASS": "django_redis.client.DefaultClient",
         "SOCKET_CONNECT_TIMEOUT": 0.5,
         "SOCKET_TIMEOUT": 0.5,
+        "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},  # redis-py's own: ten times
         "IGNORE_EXCEPTIONS": True,  # Redis being away makes the site slower, never down
     }
     return {

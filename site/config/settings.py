@@ -29,6 +29,9 @@ INSTALLED_APPS = [
     "accounts",
     "tasks",
     "assessments",
+    "prepared",
+    "contests",
+    "front",
     "demo",
     "console",
 ]
@@ -132,6 +135,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULE = {
     # Expires, so that sweeps do not pile up while no worker runs.
     "sweep": {"task": "assessments.jobs.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "boards": {
+        "task": "contests.jobs.renew_boards",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
 }
 
 LOGGING = {

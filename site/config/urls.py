@@ -1,6 +1,6 @@
 """The site's pages. `accounts`: people's own; `assessments`: an account's and its candidates'.
 
-`admin` and `console`: the staff's.
+`admin` and `console`: the staff's. `front` and `contests`: everybody's.
 """
 
 from django.conf import settings
@@ -12,7 +12,9 @@ from config import toolbar
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("console/", include("console.urls")),
+    path("", include("front.urls")),
     path("", include("accounts.urls")),
+    path("", include("contests.urls")),
     path("", include("assessments.urls")),
     *toolbar.pages(settings.INSTALLED_APPS),
 ]

@@ -8,7 +8,9 @@ from accounts.models import Account, Membership, User
 from accounts.services import account_create, membership_set
 from assessments import services
 from assessments.judging import judge_session
-from assessments.models import Answer, Test, TestSession
+from assessments.models import Answer, Candidate, Test, TestSession
+from contests.models import Contest
+from contests.services import contest_create, contest_join
 from routers import account_context
 from tasks import library
 from tasks.models import Country, Task
@@ -47,6 +49,7 @@ def fill() -> dict[str, str]:
     membership_set(user=both, account=harbour, role=Membership.Role.RECRUITER)
     with account_context(harbour.pk):
         codes = _sessions()
+    codes["contest_invited"] = _contests(harbour, quarry)
     return {"password": PASSWORD, "empty": quarry.slug, "account": harbour.slug, **codes}
 
 
@@ -59,6 +62,9 @@ def _sessions() -> dict[str, str]:
         "open": _started(tests[0], "open@example.com", "Olga Open"),
         "invited": services.session_invite(
             test=tests[0], email="invited@example.com", name="Ivo Invited"
+        ).code,
+        "to_start": services.session_invite(
+            test=tests[0], email="to.start@example.com", name="Stella Start"
         ).code,
         "waiting": _waiting(tests[0]),
         "over": _over(tests[0]),
@@ -141,3 +147,50 @@ def _over(test: Test) -> str:
     code = _started(test, "over@example.com", "Otto Over")
     TestSession.objects.filter(code=code).update(deadline=timezone.now() - timedelta(seconds=5))
     return code
+
+
+def _contests(*accounts: Account) -> str:
+    """One that runs, with results from all the accounts, one ahead, one over; an invitation."""
+    chosen = list(Task.objects.order_by("pk")[:3])
+    for slug, name, begins, ends in (
+        ("spring-open", "Spring Open", -30, 18),
+        ("night-shift", "Night Shift", 70, 72),
+        ("winter-cup", "Winter Cup", -900, -800),
+    ):
+        contest_create(
+            slug=slug,
+            name=name,
+            about="Three tasks, large inputs, one evening.",
+            starts_at=timezone.now() + timedelta(hours=begins),
+            ends_at=timezone.now() + timedelta(hours=ends),
+            tasks=chosen,
+        )
+    contest = Contest.objects.get(slug="spring-open")
+    for number, account in enumerate(accounts):
+        with account_context(account.pk):
+            _results(contest, number)
+    with account_context(accounts[0].pk):
+        test = contest_join(contest)
+        return services.session_invite(
+            test=test, email="cora@example.com", name="Cora Contest"
+        ).code
+
+
+def _results(contest: Contest, number: int) -> None:
+    test = contest_join(contest)
+    countries = ("PL", "BR", "JP", None, "KE")
+    for place, name in enumerate(PEOPLE):
+        email = f"contest{place}.{number}@example.com"
+        candidate = Candidate.objects.create(email=email, name=name)
+        finished = timezone.now() - timedelta(hours=place + 1)
+        TestSession.objects.create(
+            test=test,
+            candidate=candidate,
+            status=TestSession.Status.CLOSED,
+            started_at=finished - timedelta(minutes=30 + 7 * place, seconds=number),
+            finished_at=finished,
+            judged_at=finished,
+            score=(place * 37 + number * 50) % 301,
+            maximum=300,
+            country_id=countries[place % len(countries)],
+        )

@@ -34,8 +34,10 @@ MEMBER_PAGES: dict[str, Callable[[Site], str]] = {
     "tests": lambda s: s.account_url("tests/"),
     "tests-empty": lambda s: s.account_url("tests/", account="empty"),
     "test-new": lambda s: s.account_url("tests/new/"),
+    "our-contests": lambda s: s.account_url("contests/"),
 }
 OPEN_PAGES: dict[str, Callable[[Site], str]] = {
+    "front": lambda s: f"{s.url}/",
     "login": lambda s: f"{s.url}/login/",
     "welcome": lambda s: s.candidate_url("invited"),
     "tasks": lambda s: s.candidate_url("open"),
@@ -44,6 +46,10 @@ OPEN_PAGES: dict[str, Callable[[Site], str]] = {
     "thanks": lambda s: s.candidate_url("judged"),
     "time-over": lambda s: s.candidate_url("over"),
     "task-time-over": lambda s: s.candidate_url("over", "tasks/leader/"),
+    "contests": lambda s: f"{s.url}/contests/",
+    "contest": lambda s: f"{s.url}/contests/spring-open/",
+    "contest-ahead": lambda s: f"{s.url}/contests/night-shift/",
+    "contest-welcome": lambda s: s.candidate_url("contest_invited"),
 }
 REFUSED_PAGES: dict[str, tuple[int, Callable[[Site], str]]] = {
     "400-cursor": (400, lambda s: s.account_url("sessions/?after=nonsense")),

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.site.redis_support import redis_process, redis_server
+
+__all__ = ["redis_process", "redis_server"]
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:

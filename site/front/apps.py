@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class FrontConfig(AppConfig):
+    name = "front"
+
+    def ready(self) -> None:
+        from front import starts
+
+        starts.connect()
