@@ -65,6 +65,20 @@ Not promised
  *  Rows changed past Django or by functions inside a SELECT, until `bump()` or `touch()`.
  *  An older timeline restored over the same server and database, until `manage.py cache bump
     --database`.
+
+Where it is, from what a project uses down to the wire
+    mixins, managers, queryset, raw, options, policy    models that are cached
+    computed, memoise                                   values and methods of one's own
+    templatetags/fragments, fragment_*                  parts of a page
+    guard, watched, moments                             what one may show, and when it is kept
+    recording, unbuilt, questions, shapes, aggregates   a query's question, told without its SQL
+    remember, reads, stampede                           one question: a hit, or who computes it
+    entries, rows, plainness, codec                     an answer as bytes
+    writes, statements, transactions                    what is written, and its COMMIT
+    places, store, scripts, local, service              rules 1 to 11 on Redis, here, in PostgreSQL
+    wire, line, servers, redis_*                        connections
+    counts, totals, report, inventory, metrics, panel   what the cache did
+    checks, template_checks                             what is wrong before anybody asks
 """
 
 from typing import Any

@@ -1,4 +1,7 @@
-"""System checks: models that look cached and would be read from the database, without a word."""
+"""System checks: models that look cached and would be read from the database, without a word.
+
+Fragments that show what is one visitor's: `template_checks`.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +12,10 @@ from django.db import models
 
 from caching.places import is_cached
 from caching.queryset import CachingAccountQuerySet, CachingQuerySet, CachingReferenceQuerySet
+from caching.template_checks import check_templates
 from routers.placement import Placement, placement_of
 
-__all__ = ["check_models"]
+__all__ = ["check_models", "check_templates"]
 
 Model = type[models.Model]
 KINDS: dict[Placement, type[Any]] = {

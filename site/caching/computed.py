@@ -6,13 +6,14 @@ from typing import Any, TypeVar
 
 from django.db import Error, models
 
-from caching import service, store, writes
+from caching import service, store
 from caching.conf import settings
 from caching.places import Place, cached_tables, of_account, of_tables
 from caching.plainness import VALUES
 from caching.policy import policy
 from caching.remember import remember
 from caching.shapes import NotUnderstood, plain
+from caching.transactions import transaction_of
 from caching.watched import heed
 from caching.wire import RedisAway
 from routers.conf import settings as sharding
@@ -129,7 +130,7 @@ def _stamp(place: Place) -> str | None:
     write to those tables has come between. None where that is not to be known now.
     """
     heed(place)
-    transaction = writes.transaction_of(place.alias)
+    transaction = transaction_of(place.alias)
     if transaction.is_open:
         return None
     identity = service.current(place.alias, renew=True)

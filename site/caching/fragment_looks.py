@@ -10,7 +10,7 @@ from time import perf_counter
 
 from django.db import Error
 
-from caching import service, writes
+from caching import service
 from caching.codec import NotPlain, dump, load
 from caching.counts import count
 from caching.fragment_store import LASTING, Looked, Made, established, keep_many, look_many
@@ -18,6 +18,7 @@ from caching.fragments import Piece
 from caching.moments import known_before_reading, spoilt
 from caching.places import SHARED, Place, has_cached_accounts, of_account, of_tables
 from caching.remember import schema
+from caching.transactions import transaction_of
 from caching.wire import RedisAway
 from routers.conf import CATALOG
 from routers.context import current_scope
@@ -90,7 +91,7 @@ def _place_of(piece: Piece) -> Place | None:
 
 def _look_up(place: Place, tables: frozenset[str], group: list[Piece]) -> dict[Piece, Kept]:
     began = perf_counter()
-    transaction = writes.transaction_of(place.alias)
+    transaction = transaction_of(place.alias)
     if transaction.bypasses:
         return {}
     identity = service.current(place.alias, renew=not transaction.is_open)
@@ -150,7 +151,7 @@ def _tokens(tables: frozenset[str]) -> tuple[bytes, bool] | None:
     if not tables:
         return b"", True
     place = of_tables(tables)
-    transaction = writes.transaction_of(place.alias)
+    transaction = transaction_of(place.alias)
     if transaction.bypasses:
         return None
     identity = service.current(place.alias, renew=not transaction.is_open)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from caching.conf import settings
 from caching.places import Place
 from caching.scripts import Script
-from caching.store import Found, establish
-from caching.wire import NO_SCRIPT, wire
+from caching.store import Found, establish, run_script
+from caching.wire import wire
 
 __all__ = ["LASTING", "Looked", "Made", "established", "keep_many", "look_many"]
 
@@ -76,10 +76,4 @@ def keep_many(made: Sequence[Made]) -> None:
     told: list[Any] = []
     for one in made:
         told += [one.stamp + b"\n" + one.payload, one.seconds]
-    keys = [one.key for one in made]
-
-    def command(verb: str, what: str) -> tuple[Any, ...]:
-        return (verb, what, len(keys), *keys, *told)
-
-    if wire().call(lambda run: command("EVALSHA", KEEP.sha)) is NO_SCRIPT:
-        wire().call(lambda run: command("EVAL", KEEP.text))
+    run_script(KEEP, lambda run: [one.key for one in made], *told)

@@ -11,10 +11,9 @@ from typing import Any
 from django.apps import apps
 from django.db.models.query import RawQuerySet
 
-from caching.conf import settings
 from caching.entries import Packing
+from caching.options import CacheOptions
 from caching.places import cached_tables, of_tables
-from caching.policy import COMPUTE, policy
 from caching.remember import remember
 from caching.rows import pack_rows, unpack_rows
 from caching.shapes import NotUnderstood, plain, tables_in
@@ -23,7 +22,6 @@ from routers.conf import CATALOG
 
 __all__ = ["CachingRawQuerySet"]
 
-NEVER = 0
 TARGET = re.compile(r"\b(FROM|JOIN)\s+(?!SELECT\b)([a-z_][a-z0-9_]*)\b(?!\s*[.(])", re.I)
 INNERMOST = re.compile(r"\([^()]*\)")
 LISTED = re.compile(r"\bFROM\b(?:(?!\b(?:WHERE|GROUP|ORDER|HAVING|LIMIT|UNION)\b).)*,", re.I | re.S)
@@ -43,38 +41,12 @@ class Rows(Packing):
         return unpack_rows(self.model, packed, CATALOG)
 
 
-class CachingRawQuerySet(RawQuerySet):
+class CachingRawQuerySet(CacheOptions, RawQuerySet):
     """Django's, whose rows are kept where it is plain which tables they were read from."""
 
-    _seconds: int | None = None
-    _policy = COMPUTE
-
     # Django's own, which its types do not tell.
-    model: Any
     _result_cache: Any
     _prefetch_related_lookups: Any
-
-    def cache(
-        self,
-        timeout: int | None = None,
-        *,
-        on_miss: str = "compute",
-        wait: float | None = None,
-        stale: float = 0,
-    ) -> "CachingRawQuerySet":
-        """As a queryset's."""
-        clone: CachingRawQuerySet = self._clone()
-        clone._seconds, clone._policy = timeout, policy(on_miss, wait, stale)
-        return clone
-
-    def no_cache(self) -> "CachingRawQuerySet":
-        """The same query, asked of the database."""
-        return self.cache(NEVER)
-
-    def _clone(self) -> Any:
-        clone = super()._clone()  # type: ignore[misc]
-        clone._seconds, clone._policy = self._seconds, self._policy
-        return clone
 
     def _fetch_all(self) -> None:
         if self._result_cache is None:
@@ -84,13 +56,11 @@ class CachingRawQuerySet(RawQuerySet):
         super()._fetch_all()  # type: ignore[misc]
 
     def _remembered(self, question: str, tables: frozenset[str]) -> list[Any]:
-        label = self.model._meta.label
-        seconds = self._seconds or getattr(self.model, "cache_seconds", None) or settings().seconds
         return remember(
             of_tables(tables),
-            label,
+            self.model._meta.label,
             f"raw {question}",
-            seconds,
+            self._life(),
             Rows(self.model),
             lambda: list(self.iterator()),
             policy=self._policy,
@@ -99,7 +69,7 @@ class CachingRawQuerySet(RawQuerySet):
     def _question(self) -> str | None:
         """All that decides on the rows, as text; None where they are not to be kept."""
         is_ours = self._db in (None, CATALOG)  # type: ignore[attr-defined]
-        if self._seconds == NEVER or not settings().enabled or not is_ours:
+        if self._is_uncached or not is_ours:
             return None
         params: Any = self.params or ()
         given = sorted(params.items()) if isinstance(params, dict) else list(params)

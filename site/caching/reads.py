@@ -5,10 +5,9 @@ from functools import partial
 from typing import Any
 
 from caching import aggregates
-from caching.conf import settings
 from caching.entries import Packing
+from caching.options import CacheOptions
 from caching.plainness import VALUES
-from caching.policy import COMPUTE, policy
 from caching.questions import FORMS, AskedQuerySet
 from caching.remember import remember
 from caching.rows import pack_rows, unpack_rows
@@ -18,7 +17,6 @@ from routers.replicas.unit import primary_only
 
 __all__ = ["CachedReads"]
 
-NEVER = 0
 PLAIN = Packing()
 
 
@@ -39,35 +37,11 @@ class Rows(Packing):
         return rows
 
 
-class CachedReads(AskedQuerySet):
+class CachedReads(CacheOptions, AskedQuerySet):
     """What the three kinds of queryset have in common."""
 
     _form = ""  # of the rows that were asked of the database: one of FORMS
-    _seconds: int | None = None  # None: the model's or the project's; NEVER: not cached
-    _policy = COMPUTE
     _for_relations = False  # of a base manager, by which Django also refreshes and deletes rows
-
-    def cache(
-        self,
-        timeout: int | None = None,
-        *,
-        on_miss: str = "compute",
-        wait: float | None = None,
-        stale: float = 0,
-    ) -> Any:
-        """The same query, its answers kept for `timeout` seconds (None: as long as usual).
-
-        The rest is about who asks the same at the same time: see `caching.policy.policy`.
-        """
-        clone = self._clone()
-        clone._seconds, clone._policy = timeout, policy(on_miss, wait, stale)
-        return clone
-
-    def no_cache(self) -> Any:
-        """The same query, asked of the database."""
-        clone = self._clone()
-        clone._seconds = NEVER
-        return clone
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         if self._steps is None or self._result_cache is not None:
@@ -119,7 +93,6 @@ class CachedReads(AskedQuerySet):
 
     def _clone(self) -> Any:
         clone = super()._clone()
-        clone._seconds, clone._policy = self._seconds, self._policy
         clone._for_relations = self._for_relations
         return clone
 
@@ -138,7 +111,7 @@ class CachedReads(AskedQuerySet):
 
         `asked()`: the queryset whose SQL names the tables, where that is not this one's.
         """
-        if self._seconds == NEVER or self._for_write or not settings().enabled:
+        if self._is_uncached or self._for_write:
             return NotImplemented
         if self._for_relations and self._is_djangos_own():
             return NotImplemented
@@ -152,12 +125,11 @@ class CachedReads(AskedQuerySet):
         if tables is None:
             return NotImplemented
         place = self._place(scope, tables)
-        seconds = self._seconds or getattr(self.model, "cache_seconds", None) or settings().seconds
         return remember(
             place,
             self.model._meta.label,
             f"{kind} {question}",
-            seconds,
+            self._life(),
             self._packing(kind, place.alias),
             partial(self._ask, ask),
             partial(self._ask_primary, ask),

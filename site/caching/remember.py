@@ -13,7 +13,7 @@ import django
 from django.apps import apps
 from django.db import Error
 
-from caching import service, store, writes
+from caching import service, store
 from caching.codec import NotPlain
 from caching.counts import count, took
 from caching.entries import UNKNOWN, Entry, Packing, Seen
@@ -21,6 +21,7 @@ from caching.moments import spoil, spoilt
 from caching.places import Place
 from caching.policy import COMPUTE, Policy
 from caching.stampede import Turn, await_turn, claim, give_up, never_kept, release
+from caching.transactions import transaction_of
 from caching.watched import heed
 from caching.wire import RedisAway
 
@@ -48,7 +49,7 @@ def remember(
     """
     began = perf_counter()
     heed(place)
-    transaction = writes.transaction_of(place.alias)
+    transaction = transaction_of(place.alias)
     if transaction.bypasses:
         return ask()
     identity = service.current(place.alias, renew=not transaction.is_open)

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 from caching.clock import now
 from caching.entries import UNKNOWN, Entry, Seen
 from caching.scripts import Script
-from caching.store import Found
-from caching.wire import NO_SCRIPT, wire
+from caching.store import Found, run_script
 
 __all__ = ["Turn", "await_turn", "claim", "give_up", "never_kept", "release"]
 
@@ -115,10 +114,4 @@ def give_up(turn: Turn) -> None:
 
 
 def _run(script: Script, key: str, *arguments: Any) -> Any:
-    def command(verb: str, what: str) -> tuple[Any, ...]:
-        return (verb, what, 2, key, key + "!", *arguments)
-
-    answer = wire().call(lambda run: command("EVALSHA", script.sha))
-    if answer is NO_SCRIPT:
-        answer = wire().call(lambda run: command("EVAL", script.text))
-    return answer
+    return run_script(script, lambda run: (key, key + "!"), *arguments)

@@ -7,7 +7,7 @@ from caching.places import Place, cached_tables, has_cached_accounts, of_account
 from routers.conf import CATALOG
 from routers.context import current_scope
 
-__all__ = ["concerned", "concerns", "is_read"]
+__all__ = ["concerned", "is_read"]
 
 READS = frozenset(
     "SELECT SAVEPOINT RELEASE ROLLBACK SET RESET SHOW BEGIN START COMMIT END ABORT LISTEN UNLISTEN"
@@ -32,12 +32,6 @@ def is_read(sql: Any) -> bool:
     if word not in READS and word not in MAYBE:
         return False
     return not WRITING.search(FOR_UPDATE.sub("", sql)) if word in MAYBE or ";" in sql else True
-
-
-def concerns(alias: str, sql: Any) -> bool:
-    """Whether any entry may be wrong after that statement."""
-    places = concerned(alias, sql)
-    return places is None or bool(places)
 
 
 def concerned(alias: str, sql: Any) -> list[Place] | None:

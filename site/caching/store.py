@@ -7,7 +7,7 @@ Every key of a place has the place in braces, so that Redis Cluster keeps them t
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from caching.clock import now
@@ -17,7 +17,7 @@ from caching.scripts import MARK, SETTLE, SWAP, Script
 from caching.sql import ask
 from caching.wire import NO_SCRIPT, wire
 
-__all__ = ["Found", "establish", "fill", "look", "mark", "settle"]
+__all__ = ["Found", "establish", "fill", "look", "mark", "run_script", "settle"]
 
 TOKEN_SECONDS = 30 * 24 * 3600
 MOST_PENDING = 1000
@@ -167,9 +167,20 @@ def _swapped(place: Place, name: str, before: bytes, after: str) -> bytes | None
 def _run(
     script: Script, slot: str, names: tuple[str, ...], *arguments: Any, urgent: bool = False
 ) -> Any:
+    def keys(run: str) -> list[str]:
+        return [f"{settings().prefix}:{run}:{{{slot}}}:v{name}" for name in names]
+
+    return run_script(script, keys, *arguments, urgent=urgent)
+
+
+def run_script(
+    script: Script, keys: Callable[[str], Sequence[str]], *arguments: Any, urgent: bool = False
+) -> Any:
+    """What it returns. `keys`: those for the run that it is told. Raises RedisAway."""
+
     def command(run: str, verb: str = "EVALSHA", what: str = script.sha) -> tuple[Any, ...]:
-        keys = [f"{settings().prefix}:{run}:{{{slot}}}:v{name}" for name in names]
-        return (verb, what, len(keys), *keys, *arguments)
+        found = keys(run)
+        return (verb, what, len(found), *found, *arguments)
 
     answer = wire().call(command, urgent=urgent)
     if answer is NO_SCRIPT:

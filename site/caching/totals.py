@@ -16,7 +16,8 @@ from typing import NamedTuple
 from caching.conf import settings
 from caching.counts import Key, Tally, growth, tallies
 from caching.scripts import Script
-from caching.wire import NO_SCRIPT, RedisAway, wire
+from caching.store import run_script
+from caching.wire import RedisAway, wire
 
 __all__ = ["Totals", "forget", "push", "read"]
 
@@ -54,7 +55,7 @@ def push() -> bool:
     if not numbers:
         return True
     try:
-        _add(numbers)
+        run_script(ADD, lambda run: [_key()], SECONDS_KEPT, *numbers)
     except RedisAway:
         return False
     _pushed.clear()
@@ -77,12 +78,6 @@ def read() -> Totals:
 def forget() -> None:
     """Begin anew. Raises RedisAway."""
     wire().call(lambda run: ("DEL", _key()))
-
-
-def _add(numbers: list[str]) -> None:
-    arguments = (1, _key(), SECONDS_KEPT, *numbers)
-    if wire().call(lambda run: ("EVALSHA", ADD.sha, *arguments)) is NO_SCRIPT:
-        wire().call(lambda run: ("EVAL", ADD.text, *arguments))
 
 
 def _fields(grown: dict[Key, Tally]) -> dict[str, float]:

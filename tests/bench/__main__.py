@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from tests.bench.caching import caching_table
@@ -13,6 +13,7 @@ from tests.bench.cluster import BENCH, infra
 from tests.bench.crashes import crashes_table
 from tests.bench.fan_out import fan_out_table
 from tests.bench.fragments import fragments_table
+from tests.bench.live import live_tables
 from tests.bench.matrix import matrix_table
 from tests.bench.memory import memory_table
 from tests.bench.migrating import migrating_table
@@ -26,7 +27,7 @@ from tests.bench.sessions import sessions_table
 from tests.bench.stampede import stampede_table
 from tests.bench.startup import startup_table
 
-PARTS: dict[str, Callable[..., Table]] = {
+PARTS: dict[str, Callable[..., Table | Group]] = {
     "routing": routing_table,
     "fan_out": fan_out_table,
     "replicas": replicas_table,
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[..., Table]] = {
     "fragments": fragments_table,
     "sessions": sessions_table,
     "stampede": stampede_table,
+    "live": live_tables,
     "ownership": ownership_table,
     "moves": moves_table,
     "migrating": partial(migrating_table, rounds=3),

@@ -7,8 +7,9 @@ noted in memory that all share, and every read has to see at least what stood th
 every row, and nothing that was rolled back.
 
 `python -m tests.bench.staleness --seconds 120 --seed 7`, with FULCRUM_CONFIG and the test servers
-running. The seed decides on who does what and on the accidents, not on how they overlap. The status
-is 1 where anything was stale.
+running. The seed decides on who does what and on the accidents, not on how they overlap. Every kind
+of accident comes once before one comes again. The status is 1 where anything was stale, and 2 where
+the time was too short for every kind.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -34,8 +36,9 @@ COUNTERS = (ROWS + 1) * len(ACCOUNTS)  # of each row, and of an account's tags
 TAGS = ROWS  # the counter of the tags
 READS = ("get", "list", "tuples", "filter", "count")
 WRITES = ("update", "save", "bulk_update", "slow", "recreate", "bulk_create", "undone", "savepoint")
-OTHERS = ("hit", "miss", "busy", "away", "off", "stale", "failed", "raced")
-REPORTED = (*READS, *WRITES, *OTHERS)
+OUTCOMES = ("hit", "miss", "busy", "away", "off")
+REPORTED = (*READS, *WRITES, *OUTCOMES, "stale", "failed", "raced")
+ACCIDENTS = ("kill", "kill", "flush", "freeze", "restart", "older copy")
 NEVER = 1_000_000_000  # what is rolled back
 SETTINGS = "tests.unit.site.caching.settings"
 
@@ -79,7 +82,7 @@ def worker(number: int, board: Board, seed: str) -> None:
             for _ in range(50):
                 work = _write if random.random() < share else _read
                 work(number, board, account * (ROWS + 1))
-        for outcome in ("hit", "miss", "busy", "away", "off"):
+        for outcome in OUTCOMES:
             seen = [counts.outcomes.pop((f"shelf.{name}", outcome), 0) for name in ("Book", "Tag")]
             board.add(number, outcome, sum(seen))
 
@@ -193,10 +196,14 @@ class Undone(Exception):
     """Rolls a transaction back."""
 
 
-def trouble(server: Any, processes: list[Any], start: Any, done: Counter[str]) -> None:
+def drawn() -> Iterator[str]:
+    """Accidents without end: all of them in some order, then in another."""
+    while True:
+        yield from random.sample(ACCIDENTS, len(ACCIDENTS))
+
+
+def trouble(kind: str, server: Any, processes: list[Any], start: Any) -> None:
     """One accident."""
-    kind = random.choice(["kill", "kill", "flush", "freeze", "restart", "older copy", "none"])
-    done[kind] += 1
     if kind == "kill":
         number = random.randrange(len(processes))
         processes[number].kill()
@@ -242,11 +249,13 @@ def stress(
         return subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": PYTHONPATH})
 
     running = [start(number) for number in range(processes)]
+    kinds, until = drawn(), monotonic() + seconds
     try:
-        until = monotonic() + seconds
         while monotonic() < until:
             sleep(random.uniform(0.5, 1.5) * every)
-            trouble(server, running, start, accidents)
+            kind = next(kinds)
+            trouble(kind, server, running, start)
+            accidents[kind] += 1
     finally:
         for process in running:
             process.send_signal(signal.SIGKILL)
@@ -297,11 +306,31 @@ def main() -> None:
         return
     print(f"--seed {options.seed} --processes {options.processes} --seconds {options.seconds}")
     total, accidents = stress(options.seconds, options.processes, options.seed, options.every)
-    for title, words in (("reads", READS), ("writes", WRITES), ("", OTHERS)):
-        counted = ", ".join(f"{word} {total[word]:,}" for word in words)
-        print(f"{sum(total[word] for word in words):,} {title}: {counted}" if title else counted)
-    print("accidents:", ", ".join(f"{kind} {number}" for kind, number in accidents.items()))
-    sys.exit(1 if total["stale"] else 0)
+    missed = set(ACCIDENTS) - set(accidents)
+    print(report(total, accidents, options.seconds))
+    if missed:
+        print(f"NOT TRIED: {', '.join(sorted(missed))}. Take more --seconds, or less --every.")
+    sys.exit(1 if total["stale"] else 2 if missed else 0)
+
+
+def report(total: Counter[str], accidents: Counter[str], seconds: float) -> str:
+    """The figures, one line for each kind."""
+
+    def line(title: str, counted: Counter[str], words: Iterable[str]) -> str:
+        number = sum(counted[word] for word in words)
+        parts = ", ".join(f"{word} {counted[word]:,}" for word in words)
+        return f"{title:<10}{number:>11,}   {parts}"
+
+    reads = sum(total[word] for word in READS)
+    lines = [
+        f"STALE     {total['stale']:>11,}   of {reads:,} reads, {reads / seconds:,.0f} a second",
+        line("reads", total, READS),
+        line("writes", total, WRITES),
+        line("refused", total, ("failed", "raced")),
+        line("the cache", total, OUTCOMES),
+        line("accidents", accidents, sorted(set(ACCIDENTS))),
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

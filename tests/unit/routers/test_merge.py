@@ -98,9 +98,7 @@ def only_parts() -> Any:
     return override_settings(SHARDING={**django_settings.SHARDING, "SHARDS": numbers})
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     given=rows,
     name=st.sampled_from(sorted(ORDERS)),

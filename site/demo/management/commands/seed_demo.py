@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.progress import progress
+from demo.contest import seed_contest
 from demo.plan import plan
 from demo.services import DEMO_EMAIL, Seeding, demo_user, midnight, seed
 from tasks.models import Task
@@ -27,12 +28,12 @@ class Command(BaseCommand):
         if not Task.objects.exists():
             raise CommandError("There are no tasks yet. Load them with `manage.py load_tasks`.")
         self._login()
+        planned = plan(accounts, sessions)
         began = time.monotonic()
         with progress("demo sessions", sessions, "sessions") as advance:
-            rows = seed(
-                plan(accounts, sessions), Seeding(options["seed"], options["until"]), advance
-            )
+            rows = seed(planned, Seeding(options["seed"], options["until"]), advance)
         seconds = time.monotonic() - began
+        seed_contest(account.slug for account in planned)
         self.stdout.write(
             f"{accounts:,} accounts with {sessions:,} sessions: {rows:,} rows inserted in "
             f"{seconds:.1f} s ({rows / seconds:,.0f} rows/s)."

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from caching.codec import NotPlain, dump, load, pack_column, unpack_column
@@ -31,6 +31,7 @@ COLUMNS = [
 ]
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))  # of a busy machine
 @given(some.one_of([some.lists(some.none() | kind, min_size=1, max_size=6) for kind in COLUMNS]))
 def test_a_column_comes_back_as_it_was(values: list[Any]) -> None:
     try:

@@ -302,10 +302,10 @@ import django
 django.setup()
 from routers import ShardMap, account_context
 from routers.shard_map import use_map
-from caching import writes
+from caching.transactions import Transaction
 from tests.unit.site.caching.shelf.models import Book
 use_map(ShardMap.even(["shard01", "shard02"]))
-writes.Transaction._settle = staticmethod(lambda *a: os.kill(os.getpid(), signal.SIGKILL))
+Transaction._settle = staticmethod(lambda *a: os.kill(os.getpid(), signal.SIGKILL))
 with account_context(int(sys.argv[1])):
     Book.objects.filter(pk=int(sys.argv[2])).update(title="new")
 """

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from caching import clock, local, writes
+from caching import clock, local
 from caching.places import of_tables
+from caching.transactions import transaction_of
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Language, Publisher
 from tests.unit.site.caching.support import asked, elsewhere
@@ -102,7 +103,7 @@ def test_a_write_waits_for_leases_before_its_commit(
 ) -> None:
     """Whoever has taken one before the mark still shows what was, and it is."""
     seen: list[bool] = []
-    held: Any = writes.transaction_of("default")
+    held: Any = transaction_of("default")
     commit = held._commit
     _forced_lease(publisher)
     until = local._leases["shelf_publisher"][1]
@@ -119,7 +120,7 @@ def test_a_write_waits_for_leases_before_its_commit(
 def test_there_is_no_new_lease_while_a_write_is_pending(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held: Any = writes.transaction_of("default")
+    held: Any = transaction_of("default")
     commit = held._commit
 
     def committed() -> None:

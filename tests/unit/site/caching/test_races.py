@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from caching import remember, store, writes
+from caching import remember, store
 from caching.places import of_account
+from caching.transactions import Transaction
 from routers import account_atomic, account_context, shard_of
 from routers.carrying import carry
 from routers.context import current_scope
@@ -155,7 +156,7 @@ def test_a_fill_from_an_older_snapshot(book: Book) -> None:
 
 def test_a_writer_that_dies_between_commit_and_settling(book: Book, monkeypatch: Any) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(writes.Transaction, "_settle", staticmethod(lambda *args: None))
+        patched.setattr(Transaction, "_settle", staticmethod(lambda *args: None))
         elsewhere(lambda: rename(book) or True)
     assert title(book) == elsewhere(lambda: title(book)) == "new"
     Event().wait(0.25)  # PATIENCE_SECONDS of these settings
@@ -168,7 +169,7 @@ def test_a_transaction_in_flight_keeps_a_lost_token_in_quarantine(
     book: Book, cached: RedisServer, monkeypatch: Any
 ) -> None:
     """Redis is emptied under a marked writer, which commits and dies."""
-    monkeypatch.setattr(writes.Transaction, "_settle", staticmethod(lambda *args: None))
+    monkeypatch.setattr(Transaction, "_settle", staticmethod(lambda *args: None))
     pause = Paused(monkeypatch, store, "mark", after=True)
     with pause.doing(lambda: rename(book)):
         with cached.client as client:
