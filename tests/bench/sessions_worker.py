@@ -28,7 +28,7 @@ class Visits:
         from django.urls import reverse
 
         from accounts.models import Account, User
-        from caching.wire import Line
+        from caching.line import Line
         from routers import shard_of
 
         self.way, self.trips = way, 0

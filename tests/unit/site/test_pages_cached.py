@@ -41,7 +41,7 @@ COLD_AND_WARM = {
     "sessions": (LOGIN + 2, LOGIN, 3),
     "tests": (LOGIN + 2, LOGIN, 4),
     "report": (LOGIN + 3, LOGIN, 5),  # answers are read for its fragments alone
-    "candidate_home": (3, 1, 3),
+    "candidate_home": (4, 2, 3),  # the answers, and which contest the test is in
 }
 
 
