@@ -33,6 +33,8 @@ __all__ = [
 PERSONAL = frozenset({"request", "user", "perms", "messages", "csrf_token", "csp_nonce"})
 """Never opened as a whole; a path into one of them may be declared."""
 MISSING = object()
+# The field itself: what people have written may hold the word, and its "<" is escaped.
+CSRF_FIELD = re.compile(r"<input\b[^>]*\bname\s*=\s*[\"']?csrfmiddlewaretoken")
 TOKEN = re.compile(r"(?<![A-Za-z0-9])(?:[A-Za-z0-9]{64}|[A-Za-z0-9]{32})(?![A-Za-z0-9])")
 SHORTEST_NAME = 4
 
@@ -144,7 +146,7 @@ def trace_of(html: str, request: Any, shown: frozenset[str] | None) -> str:
 
     `shown`: texts that are in its key; None where people's names may stand in it.
     """
-    if "csrfmiddlewaretoken" in html:
+    if CSRF_FIELD.search(html):
         return "a CSRF token"
     secret = getattr(request, "META", {}).get("CSRF_COOKIE")
     if secret and any(_matches(found, secret) for found in TOKEN.findall(html)):

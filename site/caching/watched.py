@@ -18,6 +18,7 @@ from caching.statements import is_read
 from routers.conf import CATALOG
 from routers.conf import settings as sharding
 from routers.context import Scope, current_scope
+from routers.ownership.guard import without_question
 
 __all__ = ["heed", "watched"]
 
@@ -61,16 +62,16 @@ def watched(refuse: Refuse, tables: frozenset[str], *, lasting: bool) -> Iterato
     making = _Making(refuse, current_scope(), tables, lasting)
 
     def execute(run: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        alias = context["connection"].alias
-        if lasting or not is_read(sql):
-            refuse(f"SQL on {alias}: {str(sql)[:80]}")
-        found = tables_in(sql)
+        alias, asked = context["connection"].alias, without_question(str(sql))
+        if lasting or not is_read(asked):
+            refuse(f"SQL on {alias}: {asked[:80]}")
+        found = tables_in(asked)
         if found is None or not found <= making.tables_on(alias):
-            told = ", ".join(sorted(found or ())) or str(sql)[:80]
+            told = ", ".join(sorted(found or ())) or asked[:80]
             refuse(f"the table {told} on {alias}")
         return run(sql, params, many, context)
 
-    # The first is the outermost: it sees a statement before others put theirs before it.
+    # The first is the outermost; but a connection that is opened meanwhile puts its own before it.
     wrappers = [connections[alias].execute_wrappers for alias in connections]
     for some in wrappers:
         some.insert(0, execute)

@@ -20,14 +20,14 @@ PATIENCE_SECONDS = 20
 
 
 def run_as_owner(*command: str) -> None:
-    """Run `manage.py COMMAND` on the same databases with the owner's role, under these settings."""
-    from django.conf import settings
+    """Run `manage.py COMMAND` on the same databases with the owner's role, under these settings.
 
+    These are pytest-django's --ds, in the environment: `settings` may be a test's own just now.
+    """
     owner = Path(str(CONFIG)).with_name("site-owner.json")
     environment = {
         **os.environ,
         "FULCRUM_CONFIG": str(owner),
-        "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
         "PYTHONPATH": PYTHONPATH,
     }
     arguments = [sys.executable, "-m", "django", *command]
