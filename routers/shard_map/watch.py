@@ -167,6 +167,8 @@ def start() -> None:
     global _watcher
     if _watcher is not None and _watcher.is_alive():
         return
+    if settings().map_redis:
+        redis_errors()  # two threads that import redis at once disturb each other
     try:
         save_map(held_map()[0] or start_map())
     except (Error, RoutingError) as error:
