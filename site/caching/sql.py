@@ -15,6 +15,8 @@ def ask(alias: str, sql: str) -> Any:
 
     Of a catalog that is away or frozen CatalogAway, an OperationalError, is raised in time.
     """
+    # As before a query of the project's: a connection that broke while it was idle is no outage.
+    connections[alias].close_if_health_check_failed()
     if alias == CATALOG:
         return ask_catalog(lambda: _asked(alias, sql))
     return _asked(alias, sql)

@@ -1,14 +1,18 @@
 """What the cache asks for its own sake."""
 
+import os
+import socket
 import time
 
 import pytest
+from django.db import connections
 
 from caching import service
 from caching.clock import now
 from caching.sql import ask
 from routers import catalog
 from routers.conf import CATALOG
+from tests.unit.databases import CONFIG
 
 
 @pytest.fixture
@@ -25,6 +29,19 @@ def test_a_catalog_that_is_away_is_not_asked_again(away: None) -> None:
         ask(CATALOG, "no SQL at all")
     assert service._renewed(CATALOG).identity == ""
     assert service._renewed(CATALOG).until > now()
+
+
+@pytest.mark.skipif(not CONFIG, reason="SQLite has no connection that breaks")
+@pytest.mark.parametrize("alias", [CATALOG, "shard02"])
+def test_a_connection_that_broke_while_it_was_idle_is_no_outage(
+    db_for_real: None, alias: str
+) -> None:
+    connection = connections[alias]
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as broken:
+        broken.shutdown(socket.SHUT_RDWR)
+    connection.health_check_enabled, connection.health_check_done = True, False  # a request begins
+    assert ask(alias, "SELECT 1") == (1,)
 
 
 def test_who_insists_is_not_stopped_by_what_is_asked_inside(db_for_real: None, away: None) -> None:
