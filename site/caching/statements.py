@@ -18,6 +18,11 @@ MAYBE = frozenset({"WITH", "EXPLAIN"})
 WRITING = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|EXECUTE)\b", re.I)
 FOR_UPDATE = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b", re.I)
 TARGET = re.compile(r'\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:ONLY\s+)?"?(\w+)"?', re.I)
+# They change no rows by themselves, and PostgreSQL runs most of them outside a transaction only.
+ROWLESS = re.compile(
+    r"\s*(?:ALTER|DROP)\s+(?:SUBSCRIPTION|PUBLICATION|INDEX|STATISTICS|DATABASE|SYSTEM)\b[^;]*;?\s*$",
+    re.I,
+)
 FIRST_WORD = re.compile(r"[\s(]*(\w+)")
 
 
@@ -30,7 +35,7 @@ def is_read(sql: Any) -> bool:
     found = FIRST_WORD.match(sql)
     word = found[1].upper() if found else ""
     if word not in READS and word not in MAYBE:
-        return False
+        return ROWLESS.match(sql) is not None
     return not WRITING.search(FOR_UPDATE.sub("", sql)) if word in MAYBE or ";" in sql else True
 
 
