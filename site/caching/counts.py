@@ -92,11 +92,11 @@ def _tally(key: Key) -> Tally:
 
 
 def growth(before: dict[Key, Tally], now: dict[Key, Tally]) -> dict[Key, Tally]:
-    """What came between the two. A count that is lower than it was has begun anew."""
+    """What came between the two. What is less than it was has begun anew."""
     grown = {}
     for key, tally in now.items():
         was = before.get(key, Tally())
-        if tally.times < was.times:
+        if any(new < old for new, old in zip(tally, was, strict=True)):
             was = Tally()
         if tally != was:
             grown[key] = Tally(*(new - old for new, old in zip(tally, was, strict=True)))  # type: ignore[arg-type]

@@ -28,6 +28,12 @@ def test_what_was_counted_since(outcome: str) -> None:
     assert (after[0] - before[0], after[1] - before[1]) == (2, 15)
 
 
+def test_what_has_begun_anew_with_more_answers_of_fewer_bytes() -> None:
+    before = {("A", "hit"): counts.Tally(times=1, size=300)}
+    now = {("A", "hit"): counts.Tally(times=2, size=10)}
+    assert counts.growth(before, now) == now
+
+
 def test_time() -> None:
     metrics.tick()
     about = {"label": "A", "outcome": "computed"}

@@ -255,7 +255,8 @@ def test_a_global_model_is_known_by_its_table(cached: RedisServer) -> None:
 READS = ["SELECT 1", " select * FROM update_log", "(SELECT 1) UNION (SELECT 2)", "SAVEPOINT x",
          "SELECT 1 FOR UPDATE", "WITH a AS (SELECT 1) SELECT * FROM a FOR UPDATE",
          "CREATE INDEX CONCURRENTLY a ON b (c)", "EXPLAIN SELECT 1", "DROP SUBSCRIPTION a",
-         'ALTER SUBSCRIPTION "a" REFRESH PUBLICATION;', "DROP INDEX CONCURRENTLY IF EXISTS a"]  # fmt: skip
+         'ALTER SUBSCRIPTION "a" REFRESH PUBLICATION;',
+         "DROP INDEX CONCURRENTLY IF EXISTS a"]  # fmt: skip
 NO_READS = ["UPDATE a SET b = 1", "/* why */ UPDATE a SET b = 1", "-- why\nDELETE FROM a", "",
             "WITH a AS (DELETE FROM b RETURNING *) SELECT * FROM a", "SELECT 1; DELETE FROM a",
             "CALL f()", "DO $$ $$", "COPY a FROM STDIN", "TRUNCATE a",
