@@ -13,13 +13,15 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from infra.authority import Authority
 from infra.credentials import Credentials
 from infra.errors import ClusterError
 from infra.rotation import Rotation
 from infra.schema import Description
+
+if TYPE_CHECKING:  # a cluster on one machine has no authority, nor what makes one installed
+    from infra.authority import Authority
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Cluster:
 
     description: Description
     credentials: Credentials
-    authority: Authority
+    authority: "Authority"
     rotation: Rotation = field(default_factory=Rotation)
 
     def verifiers(self, name: str) -> dict[str, str]:
