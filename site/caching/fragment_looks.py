@@ -62,7 +62,8 @@ def look_up(pieces: Iterable[Piece]) -> dict[Piece, Kept]:
 def keep(kept: dict[Piece, Kept], htmls: dict[Piece, str]) -> None:
     """All of a page, in one round trip for each place; none of work that is spoilt by now."""
     if spoilt():
-        return _count_all(kept, "busy")
+        _count_all(kept, "busy")
+        return
     for place in {one.place for one in kept.values()}:
         made = []
         for piece, one in kept.items():
@@ -77,7 +78,6 @@ def keep(kept: dict[Piece, Kept], htmls: dict[Piece, str]) -> None:
         else:
             for label, entry in made:
                 count(label, "miss", len(entry.payload))
-    return None
 
 
 def _place_of(piece: Piece) -> Place | None:

@@ -76,3 +76,17 @@ def db_for_real(request: pytest.FixtureRequest) -> Iterator[None]:
     with blocker.unblock():
         yield
         delete_everything()
+
+
+@pytest.fixture
+def book(cached: RedisServer) -> Iterator[Any]:
+    """A book of account ONE, which is in force; it is called "old" and is in the cache."""
+    from routers import account_context
+    from tests.unit.site.caching.shelf.models import Book
+    from tests.unit.site.caching.support import ONE, asked, title
+
+    with account_context(ONE):
+        made = Book.objects.create(title="old")
+        assert title(made) == title(made) == "old"
+        assert asked()["hit"] == 1
+        yield made

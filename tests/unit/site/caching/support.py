@@ -8,8 +8,19 @@ from django.db import connections
 
 from caching import counts
 from routers.carrying import carry
+from tests.unit.site.caching.shelf.models import Book
 
-__all__ = ["ELSEWHERE", "ONE", "TWO", "asked", "delete_everything", "elsewhere", "turn_on"]
+__all__ = [
+    "ELSEWHERE",
+    "ONE",
+    "TWO",
+    "asked",
+    "delete_everything",
+    "elsewhere",
+    "rename",
+    "title",
+    "turn_on",
+]
 
 # With an even map over two shards: accounts ONE and TWO on shard02, ELSEWHERE on shard01.
 ONE, TWO, ELSEWHERE = 90_001, 90_003, 90_002
@@ -55,3 +66,13 @@ def elsewhere(work: Callable[[], Any]) -> Any:
 def asked(label: str = "shelf.Book") -> dict[str, int]:
     """Outcome → how often, of one model."""
     return {outcome: n for (name, outcome), n in counts.outcomes.items() if name == label}
+
+
+def title(book: Book) -> str:
+    """As a page would read it: from the cache where it is there."""
+    return Book.objects.get(pk=book.pk).title
+
+
+def rename(book: Book, name: str = "new") -> None:
+    """By the ORM, which tells the cache."""
+    Book.objects.filter(pk=book.pk).update(title=name)

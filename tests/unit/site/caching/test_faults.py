@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
@@ -18,25 +18,8 @@ from routers import ShardMap, account_context, shard_of
 from routers.shard_map import use_map
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Author, Book
-from tests.unit.site.caching.support import ONE, asked, elsewhere
+from tests.unit.site.caching.support import ONE, asked, elsewhere, rename, title
 from tests.variants import CHECKOUT, PYTHONPATH
-
-
-@pytest.fixture
-def book(cached: RedisServer) -> Iterator[Book]:
-    with account_context(ONE):
-        made = Book.objects.create(title="old")
-        assert title(made) == title(made) == "old"
-        assert asked()["hit"] == 1
-        yield made
-
-
-def title(book: Book) -> str:
-    return Book.objects.get(pk=book.pk).title
-
-
-def rename(book: Book, name: str = "new") -> None:
-    Book.objects.filter(pk=book.pk).update(title=name)
 
 
 def hits_again(book: Book, name: str) -> bool:

@@ -1,6 +1,5 @@
 """Leases on "in service": who asks the database for one, and who need not connect to it."""
 
-from collections.abc import Iterator
 from threading import Barrier, Thread
 from typing import Any
 
@@ -9,27 +8,13 @@ from django.db import OperationalError, ProgrammingError, connections
 
 from caching import clock, service, store
 from caching.places import of_account
-from routers import account_context, shard_of
+from routers import shard_of
 from routers.carrying import carry
 from routers.context import current_scope
-from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Book
-from tests.unit.site.caching.support import ONE, asked, elsewhere
+from tests.unit.site.caching.support import ONE, asked, elsewhere, title
 
 THREADS = 6
-
-
-@pytest.fixture
-def book(cached: RedisServer) -> Iterator[Book]:
-    with account_context(ONE):
-        made = Book.objects.create(title="old")
-        assert title(made) == title(made) == "old"
-        assert asked()["hit"] == 1
-        yield made
-
-
-def title(book: Book) -> str:
-    return Book.objects.get(pk=book.pk).title
 
 
 def test_a_hit_opens_no_connection(book: Book, settings: Any) -> None:

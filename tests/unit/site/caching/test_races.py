@@ -11,12 +11,12 @@ from django.db import connections
 from caching import remember, store
 from caching.places import of_account
 from caching.transactions import Transaction
-from routers import account_atomic, account_context, shard_of
+from routers import account_atomic, shard_of
 from routers.carrying import carry
 from routers.context import current_scope
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Book
-from tests.unit.site.caching.support import ONE, asked, elsewhere
+from tests.unit.site.caching.support import ONE, asked, elsewhere, rename, title
 
 SECONDS = 20
 
@@ -67,22 +67,6 @@ def _name() -> str:
     from threading import current_thread
 
     return current_thread().name
-
-
-@pytest.fixture
-def book(cached: RedisServer) -> Iterator[Book]:
-    with account_context(ONE):
-        made = Book.objects.create(title="old")
-        assert title(made) == title(made) == "old"
-        yield made
-
-
-def title(book: Book) -> str:
-    return Book.objects.get(pk=book.pk).title
-
-
-def rename(book: Book, name: str = "new") -> None:
-    Book.objects.filter(pk=book.pk).update(title=name)
 
 
 def in_transaction(book: Book) -> None:

@@ -14,27 +14,10 @@ from redis.retry import Retry
 
 from caching import inventory, service, totals, wire
 from infra.hosts.redis import RIGHTS
-from routers import account_context, shard_of
+from routers import shard_of
 from tests.unit.site.caching.redis_server import RedisServer
 from tests.unit.site.caching.shelf.models import Book
-from tests.unit.site.caching.support import ONE, asked, elsewhere
-
-
-@pytest.fixture
-def book(cached: RedisServer) -> Iterator[Book]:
-    with account_context(ONE):
-        made = Book.objects.create(title="old")
-        assert title(made) == title(made) == "old"
-        assert asked()["hit"] == 1
-        yield made
-
-
-def title(book: Book) -> str:
-    return Book.objects.get(pk=book.pk).title
-
-
-def rename(book: Book, name: str = "new") -> None:
-    Book.objects.filter(pk=book.pk).update(title=name)
+from tests.unit.site.caching.support import ONE, asked, elsewhere, rename, title
 
 
 def is_never_wrong(book: Book, name: str) -> None:
